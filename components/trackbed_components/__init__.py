@@ -1,0 +1,1 @@
+"""The components an environment is made of, and the targets they stand on."""

@@ -1,0 +1,1 @@
+"""The runtime of Trackbed: runs workflows on what an environment has."""

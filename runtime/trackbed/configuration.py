@@ -1,0 +1,50 @@
+"""Renders the contract into each tool's own configuration, as the environment variables that the tool documents."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+from trackbed.contract import Contract
+from trackbed.launchers import Launcher
+
+
+def mlflow_variables(contract: Contract, launcher: Launcher) -> dict[str, str]:
+    """Return the MLFLOW_* variables that every program of the environment gets.
+
+    Args:
+        contract: the environment.
+        launcher: resolves addresses and secrets from where this process runs.
+
+    Returns:
+        MLFLOW_TRACKING_URI, MLFLOW_REGISTRY_URI and, where the server wants it, MLFLOW_TRACKING_USERNAME and
+        MLFLOW_TRACKING_PASSWORD.
+    """
+    url = launcher.address(contract.tracking.address)
+    variables = {"MLFLOW_TRACKING_URI": url, "MLFLOW_REGISTRY_URI": url}
+    authentication = contract.tracking.authentication
+    if authentication is not None:
+        variables["MLFLOW_TRACKING_USERNAME"] = authentication.username or "admin"
+        variables["MLFLOW_TRACKING_PASSWORD"] = launcher.secret(authentication.secret)
+    return variables
+
+
+def metaflow_variables(contract: Contract) -> dict[str, str]:
+    """Return the METAFLOW_* variables: where flows keep artifacts, cards and metadata.
+
+    Args:
+        contract: the environment; a local one keeps everything below its artifact store.
+    """
+    root = f"{artifact_path(contract)}/metaflow"
+    return {
+        "METAFLOW_DEFAULT_DATASTORE": "local",
+        "METAFLOW_DEFAULT_METADATA": "local",
+        "METAFLOW_DATASTORE_SYSROOT_LOCAL": root,
+        # As many tasks at once as the pool has slots; `--max-workers` of the flow still decides when it is given.
+        "METAFLOW_RUN_MAX_WORKERS": str(contract.pools["default"].slots),
+        "METAFLOW_RESUME_MAX_WORKERS": str(contract.pools["default"].slots),
+    }
+
+
+def artifact_path(contract: Contract) -> str:
+    """Return the path of an artifact store that is a directory of this machine."""
+    return unquote(urlsplit(contract.artifacts.uri).path)

@@ -1,0 +1,1 @@
+"""Schemas, Jinja2 templates and starter files, read through importlib.resources."""
