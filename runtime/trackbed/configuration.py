@@ -28,6 +28,25 @@ def mlflow_variables(contract: Contract, launcher: Launcher) -> dict[str, str]:
     return variables
 
 
+def common_variables(contract: Contract, uri: str, launcher: Launcher) -> dict[str, str]:
+    """Return what every program of the environment gets, whichever tool runs it.
+
+    Args:
+        contract: the environment.
+        uri: where its contract lies.
+        launcher: resolves addresses and secrets from where this process runs.
+
+    Returns:
+        The variables of MLflow, TRACKBED_ENVIRONMENT (so that a program's own calls of `trackbed` work on the same
+        environment) and TRACKBED_ENDPOINT_<NAME>_URL for each endpoint.
+    """
+    endpoints = {
+        f"TRACKBED_ENDPOINT_{name.upper().replace('-', '_')}_URL": launcher.address(endpoint.address)
+        for name, endpoint in contract.endpoints.items()
+    }
+    return {"TRACKBED_ENVIRONMENT": uri, **endpoints, **mlflow_variables(contract, launcher)}
+
+
 def metaflow_variables(contract: Contract) -> dict[str, str]:
     """Return the METAFLOW_* variables: where flows keep artifacts, cards and metadata.
 

@@ -1,0 +1,1 @@
+"""The commands of `trackbed`, one module each, each with a `click.Command` named `command`."""

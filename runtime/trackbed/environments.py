@@ -1,0 +1,188 @@
+"""Which environment a command works on: flag, variable, the project's file, or the only local one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from trackbed.contract import Contract, read_contract
+from trackbed.errors import UserError
+
+VARIABLE = "TRACKBED_ENVIRONMENT"
+PROJECT_FILE = "trackbed.yaml"
+CONTRACT_FILE = "contract.json"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment that was found.
+
+    Args:
+        contract: what it says of itself.
+        uri: where the contract was read.
+        source: what decided for it, in words.
+    """
+
+    contract: Contract
+    uri: str
+    source: str
+
+
+def resolve_environment(flag: str | None, *, start: Path | None = None) -> Environment:
+    """Find the environment a command works on.
+
+    Args:
+        flag: the value of `--environment`: a name, or the path or URI of a contract; None when it was not given.
+        start: directory from which project files are looked for; the current one by default.
+
+    Raises:
+        UserError: none is named and there is not exactly one, or the one named cannot be found or read.
+    """
+    start = start or Path.cwd()
+    if flag:
+        return _named(flag, "the --environment option", start)
+    if variable := os.environ.get(VARIABLE):
+        return _named(variable, f"the variable {VARIABLE}", start)
+    for directory in (start, *start.parents):
+        file = directory / PROJECT_FILE
+        if file.is_file():
+            return _named(_environment_of_project(file), f"the project's file {file}", directory)
+    known = {**dict(_connections()), **dict(_enclosing(start))}
+    if len(known) == 1:
+        [(name, uri)] = known.items()
+        return Environment(_read(uri), uri, f"{name!r} is the only environment known here")
+    if not known:
+        raise UserError(
+            "there is no environment here",
+            hint="make one with `trackbed up local`, or `trackbed connect URI`",
+        )
+    raise UserError(
+        f"several environments are known here: {', '.join(sorted(known))}",
+        hint=f"choose one with --environment NAME or the variable {VARIABLE}",
+    )
+
+
+def connect(uri: str, *, name: str | None = None) -> Environment:
+    """Make an environment known to every command of this user on this machine.
+
+    Args:
+        uri: path or URI of its contract.
+        name: the name to know it by; the environment's own by default.
+
+    Raises:
+        UserError: the contract cannot be read, or the name stands for another environment.
+    """
+    if "://" not in uri:
+        uri = str(Path(uri).absolute())
+    contract = _read(uri)
+    known = dict(_connections())
+    name = name or contract.name
+    other = known.get(name)
+    if other is not None and other != uri and _exists(other):
+        raise UserError(
+            f"the name {name!r} already stands for {other}",
+            hint="give another one: trackbed connect URI --name NAME",
+        )
+    _write_connections({**known, name: uri})
+    return Environment(contract, uri, "connected")
+
+
+def disconnect(uri: str) -> None:
+    """Forget an environment by the path or URI of its contract; unknown ones are ignored."""
+    known = dict(_connections())
+    kept = {name: other for name, other in known.items() if other != uri}
+    if kept != known:
+        _write_connections(kept)
+
+
+def project_root(start: Path | None = None) -> Path | None:
+    """Return the nearest directory at or above `start` that holds a Pulumi.yaml; None when there is none."""
+    start = start or Path.cwd()
+    return next((path for path in (start, *start.parents) if (path / "Pulumi.yaml").is_file()), None)
+
+
+def environment_home(project: Path, name: str) -> Path:
+    """Return the directory of a local environment: its state, logs, secrets and, by default, its data."""
+    return project / ".trackbed" / "environments" / name
+
+
+def _named(value: str, source: str, start: Path) -> Environment:
+    if "/" in value or value.endswith(".json"):
+        return Environment(_read(value), value, source)
+    known = {**dict(_connections()), **dict(_enclosing(start))}
+    if value not in known:
+        listed = ", ".join(sorted(known)) or "none"
+        raise UserError(
+            f"there is no environment {value!r} (from {source}); known here: {listed}",
+            hint=f"make it with `trackbed up {value}`, or `trackbed connect URI`",
+        )
+    return Environment(_read(known[value]), known[value], source)
+
+
+def _environment_of_project(file: Path) -> str:
+    import yaml
+
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{file} is not valid YAML: {error}") from error
+    name = document.get("environment") if isinstance(document, dict) else None
+    if not isinstance(name, str):
+        raise UserError(f"{file} names no environment", hint="write in it: environment: local")
+    return name
+
+
+def _enclosing(start: Path) -> Iterator[tuple[str, str]]:
+    for directory in (start, *start.parents):
+        for file in sorted(directory.glob(f".trackbed/environments/*/{CONTRACT_FILE}")):
+            yield file.parent.name, str(file)
+
+
+def _connections_file() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("trackbed") / "connections.json"
+
+
+def _connections() -> Iterator[tuple[str, str]]:
+    try:
+        known = json.loads(_connections_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    for name, uri in known.items():
+        if _exists(uri):
+            yield name, uri
+
+
+def _write_connections(known: dict[str, str]) -> None:
+    file = _connections_file()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(file)
+
+
+def _exists(uri: str) -> bool:
+    return ("://" in uri and not uri.startswith("file://")) or _path(uri).is_file()
+
+
+def _path(uri: str) -> Path:
+    return Path(unquote(urlsplit(uri).path)) if uri.startswith("file://") else Path(uri)
+
+
+def _read(uri: str) -> Contract:
+    if "://" in uri and not uri.startswith("file://"):
+        raise UserError(f"cannot read a contract from {uri}; allowed are a path and file:// URIs")
+    path = _path(uri)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"the contract {path} cannot be read: {error.strerror}",
+            hint="give the path of a contract.json, or run `trackbed up`",
+        ) from error
+    return read_contract(text, source=str(path))
