@@ -1,7 +1,7 @@
 """The contract: what an environment tells the runtime about itself, in one versioned JSON document.
 
-Its form is templates/trackbed_templates/schemas/contract.schema.json. The Pulumi program publishes it, the runtime reads it, and it
-holds no secret: only references to where secrets lie.
+Its form is templates/trackbed_templates/schemas/contract.schema.json. The Pulumi program publishes it, the runtime
+reads it, and it holds no secret: only references to where secrets lie.
 """
 
 from __future__ import annotations
@@ -196,7 +196,8 @@ class Contract:
             )
         except (KeyError, TypeError) as error:
             raise UserError(
-                f"{source} is not a contract that this trackbed can read: {error}", hint="run `trackbed up` again"
+                f"{source} is not a contract that this trackbed can read: {error}",
+                hint="run `trackbed up` again",
             ) from error
 
 

@@ -1,7 +1,7 @@
 """The environment spec: read, checked (schema, then what spans fields) and typed.
 
-Its form is templates/trackbed_templates/schemas/environment.schema.json. It stands in `stacks/Pulumi.<name>.yaml` under the config
-key `trackbed:environment`; a file that holds nothing but the spec is read too.
+Its form is templates/trackbed_templates/schemas/environment.schema.json. It stands in `stacks/Pulumi.<name>.yaml`
+under the config key `trackbed:environment`; a file that holds nothing but the spec is read too.
 """
 
 from __future__ import annotations

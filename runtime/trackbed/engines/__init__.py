@@ -1,7 +1,8 @@
 """Workflow engines: how a program is recognised, and how the tool that runs it is started.
 
-An engine is a module of this package with `NAME`, `LOOKED_FOR`, `recognises` and `command` (see `Engine`). Other distributions add
-engines through the entry point group `trackbed.engines`; those are asked when no engine of this package recognises the program.
+An engine is a module of this package with `NAME`, `LOOKED_FOR`, `recognises` and `command` (see `Engine`). Other
+distributions add engines through the entry point group `trackbed.engines`; those are asked when no engine of this
+package recognises the program.
 """
 
 from __future__ import annotations
@@ -122,7 +123,9 @@ def find_engine(program: Program) -> Engine:
         UserError: the path does not exist, or no engine recognises it (the message says what was looked for).
     """
     if not program.path.exists():
-        raise UserError(f"there is no file or directory {program.path}", hint="give the path of a program to run")
+        raise UserError(
+            f"there is no file or directory {program.path}", hint="give the path of a program to run"
+        )
     looked_for: list[str] = []
     for engine in _engines():
         if engine.recognises(program):

@@ -47,8 +47,7 @@ class Launcher(Protocol):
             memory: bytes the work needs; an equal share of the pool by default.
 
         Returns:
-            A context manager that gives the slot's number; the file descriptor that holds it is inherited by children that are
-            started with it in `pass_fds`.
+            A context manager that gives the slot's number.
         """
         ...
 
@@ -63,4 +62,6 @@ def launcher_for(contract: Contract) -> Launcher:
         from trackbed.launchers.local import LocalLauncher
 
         return LocalLauncher(contract)
-    raise UserError(f"the environment {contract.name!r} has target {contract.target!r}; this trackbed launches: local")
+    raise UserError(
+        f"the environment {contract.name!r} has target {contract.target!r}; this trackbed launches: local"
+    )

@@ -1,0 +1,136 @@
+"""The local target: this machine, as an ordinary user, with nothing to install beside the virtual environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import pulumi
+from trackbed.errors import UserError
+from trackbed_local.resources import Directory, File, Process, Secret
+
+from trackbed_components.targets.base import (
+    Bucket,
+    BucketArgs,
+    Buckets,
+    Database,
+    DatabaseArgs,
+    Databases,
+    Documents,
+    Pool,
+    PoolArgs,
+    Pools,
+    Secrets,
+    Service,
+    ServiceArgs,
+    Services,
+    Target,
+    TuningStores,
+)
+
+HEALTH_TIMEOUT = 180  # seconds until a service that is still not healthy counts as failed
+
+
+class LocalTarget(Target, Buckets, Databases, TuningStores, Services, Pools, Secrets, Documents):
+    """Services as supervised processes on loopback, buckets and databases as directories, pools as lock files.
+
+    Args:
+        home: directory of the environment: its data, logs, secrets and running state.
+    """
+
+    name = "local"
+
+    def __init__(self, home: Path) -> None:
+        self._home = home.absolute()
+
+    def contract_fields(self) -> Mapping[str, Any]:
+        """Return the directory of the environment, where `status` and `logs` look."""
+        return {"home": str(self._home)}
+
+    def bucket(self, name: str, args: BucketArgs, opts: pulumi.ResourceOptions) -> Bucket:
+        """Make a directory, or adopt the one that the `file://` URI names."""
+        if args.uri is None:
+            path = self._home / "data" / "artifacts"
+        elif args.uri.startswith("file://"):
+            path = Path(unquote(urlsplit(args.uri).path))
+        else:
+            raise UserError(
+                f"artifacts.uri {args.uri!r} cannot be used by the local target; allowed are file:/// URIs",
+                hint="remove artifacts.uri, or choose another target",
+            )
+        return Bucket(uri=self._data(name, path, args.disposable, opts).path.apply(file_uri))
+
+    def database(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions) -> Database:
+        """Make a SQLite database in a directory of its own."""
+        directory = self._data(name, self._home / "data" / "tracking", args.disposable, opts)
+        return Database(url=directory.path.apply(lambda path: f"sqlite:///{path}/mlflow.db"), ready=[directory])
+
+    def tuning_store(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions) -> Database:
+        """Make a directory for Optuna's journal file."""
+        directory = self._data(name, self._home / "data" / "tuning", args.disposable, opts)
+        return Database(url=directory.path.apply(lambda path: f"journal:{path}/studies.journal"), ready=[directory])
+
+    def service(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions) -> Service:
+        """Run a supervised process that listens on loopback."""
+        process = Process(
+            name,
+            home=str(self._home),
+            program=name,
+            command=self._command(args.command),
+            environment=args.environment,
+            secret_references=args.secrets,
+            prepare=[self._command(command) for command in args.prepare],
+            port=args.port,
+            health_check={"path": args.health_path, "timeoutSeconds": HEALTH_TIMEOUT},
+            triggers=args.triggers,
+            opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(args.depends_on))),
+        )
+        return Service(internal=process.url, external=process.url, resource=process)
+
+    def package_version(self, package: str) -> str:
+        """Return the package's version in this virtual environment, where the processes run too."""
+        return version(package)
+
+    def pool(self, name: str, args: PoolArgs, opts: pulumi.ResourceOptions) -> Pool:
+        """Make a directory of lock files; what the spec leaves open comes from this machine's size."""
+        slots = args.maximum or max(1, int((os.cpu_count() or 1) / args.cpu))
+        memory = args.memory * slots if args.memory else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        locks = Directory(name, path=str(self._home / "run" / "pools" / name), opts=opts)
+        return Pool(slots=slots, cpu=args.cpu * slots, memory=memory, gpu=args.gpu * slots, locks=locks.path)
+
+    def secret(self, name: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+        """Make a 0600 file with a random value."""
+        return Secret(name, path=str(self._home / "secrets" / name), opts=opts).reference
+
+    def document(
+        self, name: str, file: str, content: pulumi.Input[str], opts: pulumi.ResourceOptions
+    ) -> pulumi.Output[str]:
+        """Write a file into the environment's directory."""
+        return File(name, path=str(self._home / "configuration" / file), content=content, opts=opts).path
+
+    def publish_contract(
+        self, name: str, content: pulumi.Input[str], artifacts: pulumi.Output[str], opts: pulumi.ResourceOptions
+    ) -> pulumi.Output[str]:
+        """Write the contract into the artifact store and beside the environment's state."""
+        store = artifacts.apply(lambda uri: f"{unquote(urlsplit(uri).path)}/trackbed/contract.json")
+        File(f"{name}-stored", path=store, content=content, mode="0644", opts=opts)
+        return File(name, path=str(self._home / "contract.json"), content=content, opts=opts).path
+
+    def _data(self, name: str, path: Path, disposable: bool, opts: pulumi.ResourceOptions) -> Directory:
+        kept = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=not disposable))
+        return Directory(name, path=str(path), opts=kept)
+
+    @staticmethod
+    def _command(command: Any) -> list[pulumi.Input[str]]:
+        first, *rest = command
+        return [sys.executable if first == "python" else first, *rest]
+
+
+def file_uri(path: str) -> str:
+    """Return an absolute path as a `file://` URI."""
+    return f"file://{quote(path)}"
