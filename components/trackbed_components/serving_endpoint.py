@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pulumi
 from trackbed.contract import Address, Authentication, Endpoint
 
-from trackbed_components.targets.base import Secrets, ServiceArgs, Services, Target, require
+from trackbed_components.targets.base import SecretArgs, Secrets, ServiceArgs, Services, Target, require
 from trackbed_components.tracking_server import TrackingServerOutputs
 
 DEFAULT_PORT = 8080
@@ -71,7 +71,7 @@ class ServingEndpoint(pulumi.ComponentResource):
         url = args.tracking.address.apply(lambda address: address.internal)
         environment: dict[str, pulumi.Input[str]] = {"MLFLOW_TRACKING_URI": url, "MLFLOW_REGISTRY_URI": url}
         references: dict[str, pulumi.Input[str]] = {
-            "TRACKBED_WEBHOOK_SECRET": secrets.secret(f"{name}-webhook-secret", below)
+            "TRACKBED_WEBHOOK_SECRET": secrets.secret(f"{name}-webhook-secret", SecretArgs(), below)
         }
         if args.tracking.authentication is not None:
             environment["MLFLOW_TRACKING_USERNAME"] = args.tracking.authentication.apply(
@@ -80,7 +80,7 @@ class ServingEndpoint(pulumi.ComponentResource):
             references["MLFLOW_TRACKING_PASSWORD"] = args.tracking.authentication.apply(lambda auth: auth.secret)
         authentication: pulumi.Output[Authentication] | None = None
         if args.auth == "token":
-            token = secrets.secret(f"{name}-token", below)
+            token = secrets.secret(f"{name}-token", SecretArgs(), below)
             references["TRACKBED_ENDPOINT_TOKEN"] = token
             authentication = token.apply(lambda reference: Authentication(kind="token", secret=reference))
 

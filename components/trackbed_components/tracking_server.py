@@ -15,6 +15,7 @@ from trackbed_components.targets.base import (
     DatabaseArgs,
     Databases,
     Documents,
+    SecretArgs,
     Secrets,
     ServiceArgs,
     Services,
@@ -93,7 +94,9 @@ class TrackingServer(pulumi.ComponentResource):
         artifacts = pulumi.Output.concat(args.artifacts, "/mlflow")
 
         references: dict[str, pulumi.Input[str]] = {
-            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": secrets.secret(f"{name}-webhook-key", below)
+            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": secrets.secret(
+                f"{name}-webhook-key", SecretArgs(encryption_key=True, disposable=args.disposable), below
+            )
         }
         environment: dict[str, pulumi.Input[str]] = dict(LEAN)
         command: list[pulumi.Input[str]] = [
@@ -105,9 +108,9 @@ class TrackingServer(pulumi.ComponentResource):
             references["PGPASSWORD"] = database.password
         authentication: pulumi.Output[Authentication] | None = None
         if args.auth == "basic":
-            password = secrets.secret(f"{name}-password", below)
+            password = secrets.secret(f"{name}-password", SecretArgs(disposable=args.disposable), below)
             references["MLFLOW_AUTH_ADMIN_PASSWORD"] = password
-            references["MLFLOW_FLASK_SERVER_SECRET_KEY"] = secrets.secret(f"{name}-session-key", below)
+            references["MLFLOW_FLASK_SERVER_SECRET_KEY"] = secrets.secret(f"{name}-session-key", SecretArgs(), below)
             environment["MLFLOW_AUTH_CONFIG_PATH"] = require(args.target, Documents).document(
                 f"{name}-auth", "basic-auth.ini", _auth_configuration(database), below
             )

@@ -154,8 +154,11 @@ class Keeper:
         self._stopping = 0  # the signal that told us to stop
         self._child = 0  # process id of the command, which leads a session and process group of its own
         self._child_exit: int | None = None
-        self._restarts = self._earlier_restarts()
+        self._earlier = self._earlier_notes()
+        # a copy that replaces one that was killed goes on counting
+        self._restarts: int = self._earlier["restarts"] + 1 if self._earlier else 0
         self._exits = 0
+        self._failures = 0  # in a row
         self._last_exit: int | None = None
         self._started_at = 0.0  # epoch seconds
         self._wake, self._wake_write = os.pipe()
@@ -170,7 +173,8 @@ class Keeper:
         if not self._lock():
             return LOCK_BUSY
         self._sweep()
-        failures = 0
+        if self._is_done():
+            return self._earlier["lastExit"]
         while True:
             code, healthy_seconds = self._run_once()
             if self._stopping:
@@ -183,8 +187,8 @@ class Keeper:
                 self._say(f"the command ended with exit status {code}")
                 self._report("finished")
                 return code
-            failures = 1 if healthy_seconds >= HEALTHY_RESET else failures + 1
-            delay = self._backoff(failures)
+            self._failures = 1 if healthy_seconds >= HEALTHY_RESET else self._failures + 1
+            delay = self._backoff()
             self._say(f"the command ended with exit status {code}; next start in {delay:g} s")
             self._report("backing-off")
             self._pause(delay)
@@ -410,19 +414,24 @@ class Keeper:
                 self._pause(0.05)
         return False
 
-    def _backoff(self, failures: int) -> float:
+    def _backoff(self) -> float:
         restart = self._config["restart"]
-        return min(restart["maximumBackoffSeconds"], restart["backoffSeconds"] * 2.0 ** min(failures - 1, 30))
+        doubled = restart["backoffSeconds"] * 2.0 ** min(self._failures - 1, 30)
+        return min(restart["maximumBackoffSeconds"], doubled)
 
     # -- telling --------------------------------------------------------------------------------------------
 
-    def _earlier_restarts(self) -> int:
-        """Carry the count of restarts over when this copy replaces one that was killed."""
+    def _earlier_notes(self) -> dict[str, Any]:
+        """Read what an earlier copy wrote last; nothing if it was stopped or there was none."""
         try:
-            status = json.loads((self._run / "status" / f"{self._name}.json").read_bytes())
+            notes: dict[str, Any] = json.loads((self._run / "status" / f"{self._name}.json").read_bytes())
         except (OSError, ValueError):
-            return 0
-        return 0 if status["phase"] in ("stopped", "finished") else status["restarts"] + 1
+            return {}
+        return {} if notes["phase"] == "stopped" else notes
+
+    def _is_done(self) -> bool:
+        """Say whether this very program has ended for good: a supervisor that comes back starts all again."""
+        return self._earlier.get("phase") == "finished" and self._earlier["digest"] == self._digest
 
     def _report(self, phase: str, health: str = "unknown") -> None:
         alive = self._child if phase in ("preparing", "starting", "running") and self._child else 0
@@ -435,6 +444,7 @@ class Keeper:
             "startedAt": self._started_at,
             "restarts": self._restarts,
             "exits": self._exits,
+            "failures": self._failures,
             "lastExit": self._last_exit,
             "digest": self._digest,
         }

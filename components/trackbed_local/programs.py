@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -156,10 +157,10 @@ def bring_up(program: Program, cancelled: threading.Event | None = None) -> Proc
     home.make_directories()
     supervisor = Supervisor(home)
     log_start = _size(home.log(program.name))
+    exits_before: int = read_json(home.status(program.name)).get("exits", 0)
     if not _runs_as_described(home, program):
-        if supervisor.is_alive():
-            supervisor.stop(program.name, program.stop_timeout_seconds)
-        _end_stray_launcher(home, program.name, program.stop_timeout_seconds)
+        exits_before = 0
+        _stop(home, program.name, program.stop_timeout_seconds)
         with home.locked():
             port = program.port and ports.allocate(home, program.name, program.port)
             config, secrets = program.render(port)
@@ -170,7 +171,7 @@ def bring_up(program: Program, cancelled: threading.Event | None = None) -> Proc
             supervisor.ensure()
             supervisor.load(program.name)
     try:
-        _wait_until_ready(home, program, cancelled)
+        _wait_until_ready(home, program, exits_before + EXITS_ALLOWED, cancelled)
     except _StartFailed as failure:
         remove(program.home, program.name, program.stop_timeout_seconds)
         output = tail(home.log(program.name), LOG_LINES, after=log_start)
@@ -196,9 +197,7 @@ def remove(home_path: Path, name: str, stop_timeout: float) -> None:
         ports.release(home, name)
         return
     supervisor = Supervisor(home)
-    if supervisor.is_alive():
-        supervisor.stop(name, stop_timeout)
-    _end_stray_launcher(home, name, stop_timeout)
+    _stop(home, name, stop_timeout)
     with home.locked():
         for path in (home.program(name), home.secrets(name), home.status(name)):
             path.unlink(missing_ok=True)
@@ -243,7 +242,7 @@ def _runs_as_described(home: Home, program: Program) -> bool:
     return program_status(home, program.name).state in ("running", "starting", "finished")
 
 
-def _wait_until_ready(home: Home, program: Program, cancelled: threading.Event | None) -> None:
+def _wait_until_ready(home: Home, program: Program, exits_allowed: int, cancelled: threading.Event | None) -> None:
     check = program.health_check
     timeout = check.timeout_seconds if check else PORTLESS_TIMEOUT
     begin = time.monotonic()
@@ -256,7 +255,7 @@ def _wait_until_ready(home: Home, program: Program, cancelled: threading.Event |
             return
         if phase == "running" and (program.port is not None or _settled(notes)):
             return
-        if phase == "finished" or notes.get("exits", 0) >= EXITS_ALLOWED:
+        if phase == "finished" or notes.get("exits", 0) >= exits_allowed:
             raise _StartFailed(f"its command ended with exit status {notes['lastExit']}")
         now = time.monotonic()
         if now > next_look:
@@ -281,6 +280,15 @@ def _settled(notes: Mapping[str, Any]) -> bool:
     return time.time() - notes["startedAt"] >= SETTLE_SECONDS
 
 
+def _stop(home: Home, name: str, stop_timeout: float) -> None:
+    """Stop a program, whoever started it; it may still have the longer timeout of its last configuration."""
+    patience = max(stop_timeout, read_json(home.program(name)).get("stopTimeoutSeconds", 0))
+    supervisor = Supervisor(home)
+    if supervisor.is_alive():
+        supervisor.stop(name, patience)
+    _end_stray_launcher(home, name, patience)
+
+
 def _end_stray_launcher(home: Home, name: str, stop_timeout: float) -> None:
     """Wait for a launcher that its supervisor no longer controls to end; kill it when it does not."""
     keeper = read_json(home.status(name)).get("launcher")
@@ -290,10 +298,10 @@ def _end_stray_launcher(home: Home, name: str, stop_timeout: float) -> None:
     asked = False
     while keeper["identity"] and launcher.identity(keeper["pid"]) == keeper["identity"]:
         if not asked:
-            os.kill(keeper["pid"], 15)
+            os.kill(keeper["pid"], signal.SIGTERM)
             asked = True
         if time.monotonic() > deadline:
-            os.kill(keeper["pid"], 9)
+            os.kill(keeper["pid"], signal.SIGKILL)
             return
         time.sleep(READY_POLL)
 

@@ -7,6 +7,7 @@ type does is in its own file. Operations run in threads, so that resources are m
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -21,10 +22,10 @@ from pulumi.provider.experimental import provider as api
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.server import ProviderServicer
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS  # pyright: ignore[reportPrivateUsage]
-from pulumi.runtime.proto import provider_pb2_grpc
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2_grpc
 from trackbed.errors import UserError
 
-from trackbed_local.kinds.base import Difference, Kind, Properties
+from trackbed_local.kinds.base import Difference, Failure, Kind, Properties
 from trackbed_local.kinds.directory import Directory
 from trackbed_local.kinds.file import File
 from trackbed_local.kinds.process import Process
@@ -39,9 +40,14 @@ Values = dict[str, PropertyValue]
 
 
 class LocalProvider(api.Provider):
-    """Hands each request to the resource type it is for."""
+    """Hands each request to the resource type it is for.
 
-    def __init__(self) -> None:
+    Args:
+        engine: address of the engine, to which notices go.
+    """
+
+    def __init__(self, engine: str) -> None:
+        self._engine = engine
         self._threads = ThreadPoolExecutor(PARALLEL_OPERATIONS)
         self._cancelled = threading.Event()
         self._kinds: Mapping[str, Kind] = {
@@ -59,7 +65,7 @@ class LocalProvider(api.Provider):
         inputs, failures = await self._run(lambda: kind.check(olds, news))
         return api.CheckResponse(
             inputs=to_values(inputs, _secret_keys(kind, request.new_inputs)),
-            failures=[api.CheckFailure(failure.path, failure.reason) for failure in failures],
+            failures=[api.CheckFailure(_shown_property(kind, failure), failure.reason) for failure in failures],
         )
 
     async def diff(self, request: api.DiffRequest) -> api.DiffResponse:
@@ -68,7 +74,10 @@ class LocalProvider(api.Provider):
         state, news = to_plain(request.old_state), to_plain(request.new_inputs)
         for key in request.ignore_changes:
             news[key] = state.get(key)
-        return _diff_response(await self._run(lambda: kind.diff(state, news)))
+        difference = await self._run(lambda: kind.diff(state, news))
+        if difference.reason:
+            await self._tell(request.urn, difference.reason)
+        return _diff_response(difference)
 
     async def create(self, request: api.CreateRequest) -> api.CreateResponse:
         """Make the resource, or in a preview say what its outputs would be."""
@@ -119,6 +128,13 @@ class LocalProvider(api.Provider):
             raise UserError(f"{type_token} is none of the types of this provider: {known}.")
         return kind
 
+    async def _tell(self, urn: str, notice: str) -> None:
+        """Show a notice beside a resource: the engine's own display of a diff has no room for reasons."""
+        request = engine_pb2.LogRequest(severity=engine_pb2.WARNING, message=notice, urn=urn)
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            async with grpc.aio.insecure_channel(self._engine) as channel:
+                await engine_pb2_grpc.EngineStub(channel).Log(request)
+
     async def _run(self, operation: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, operation)
 
@@ -159,19 +175,20 @@ class _Servicer(ProviderServicer):
 def main() -> None:
     """Serve the provider until the engine that started this plugin is done with it, or gone."""
     engine = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
-    asyncio.run(_serve(engine, os.getppid()))
+    with contextlib.suppress(KeyboardInterrupt):  # how the engine ends its plugins
+        asyncio.run(_serve(engine, os.getppid()))
+    os._exit(0)  # threads that still wait for a health check are of no use to anyone now
 
 
 async def _serve(engine: str, parent: int) -> None:
     server = grpc.aio.server(options=_GRPC_CHANNEL_OPTIONS)
-    servicer = _Servicer(sys.argv[1:], version("trackbed"), LocalProvider(), engine_address=engine)
+    servicer = _Servicer(sys.argv[1:], version("trackbed"), LocalProvider(engine), engine_address=engine)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(port, flush=True)  # how the engine learns where to connect
     while os.getppid() == parent:  # an engine killed with -9 tells nobody
         await asyncio.sleep(PARENT_POLL)
-    os._exit(0)  # threads that still wait for a health check are of no use to anyone now
 
 
 async def _told(call: Awaitable[Any], context: Any) -> Any:
@@ -188,6 +205,12 @@ async def _told(call: Awaitable[Any], context: Any) -> Any:
 def _secret_keys(kind: Kind, *sources: Mapping[str, PropertyValue]) -> frozenset[str]:
     given = {key for source in sources for key, value in source.items() if value.contains_secret()}
     return kind.secret_properties | given
+
+
+def _shown_property(kind: Kind, failure: Failure) -> str:
+    """Name the property of a failure if the engine can show its value, which it does, and only at top level."""
+    nested = "." in failure.path or "[" in failure.path
+    return "" if nested or failure.path in kind.secret_properties else failure.path
 
 
 def _diff_response(difference: Difference) -> api.DiffResponse:

@@ -121,7 +121,8 @@ class Secret(pulumi.CustomResource):
         resource_name: logical name.
         path: absolute path of the file.
         value: the secret itself; generated when absent.
-        length: length of a generated value in characters, 32 by default (16 to 256).
+        format: "text" (default: letters and digits), or "fernet": a key of the Fernet encryption, 44 characters.
+        length: length of a generated text in characters, 32 by default (16 to 256).
         triggers: a change of these generates another value.
         opts: resource options.
     """
@@ -137,6 +138,7 @@ class Secret(pulumi.CustomResource):
         *,
         path: pulumi.Input[str],
         value: pulumi.Input[str] | None = None,
+        format: pulumi.Input[Literal["text", "fernet"]] | None = None,
         length: pulumi.Input[int] | None = None,
         triggers: pulumi.Input[Mapping[str, pulumi.Input[str]]] | None = None,
         opts: pulumi.ResourceOptions | None = None,
@@ -144,6 +146,7 @@ class Secret(pulumi.CustomResource):
         properties = {
             "path": path,
             "value": None if value is None else pulumi.Output.secret(value),
+            "format": format,
             "length": length,
             "triggers": triggers,
             "reference": None,

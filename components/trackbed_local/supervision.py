@@ -37,6 +37,7 @@ DAEMON_START_TIMEOUT = 30.0  # seconds
 DAEMON_STOP_TIMEOUT = 30.0  # seconds
 POLL = 0.01  # seconds
 KILL_MARGIN = 10.0  # seconds the launcher has beyond the command's own stop timeout
+FAILURES_UNTIL_FATAL = 3  # starts in a row that did not last
 SUPERVISOR_LOG_BYTES = 1_000_000
 
 State = Literal["running", "starting", "finished", "stopped", "changed", "foreign", "fatal"]
@@ -299,7 +300,7 @@ def _state(home: Home, name: str, notes: dict[str, Any], port: int | None) -> St
         if not listener_is_ours:
             return "foreign"
     if phase == "backing-off":
-        return "fatal"
+        return "fatal" if notes["failures"] >= FAILURES_UNTIL_FATAL else "starting"
     if phase != "running":
         return "starting"
     command = notes["command"]

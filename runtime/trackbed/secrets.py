@@ -23,11 +23,14 @@ def resolve_secret(reference: str) -> str:
             return Path(place).read_text(encoding="utf-8").rstrip("\n")
         except OSError as error:
             raise UserError(
-                f"the secret {reference} cannot be read: {error.strerror}", hint="run `trackbed up` to make it again"
+                f"the secret {reference} cannot be read: {error.strerror}",
+                hint="run `trackbed up` to make it again",
             ) from error
     if kind == "env":
         value = os.environ.get(place)
         if value is None:
             raise UserError(f"the secret {reference} is not set", hint=f"export {place}=...")
         return value
-    raise UserError(f"the secret reference {reference!r} cannot be resolved here; allowed are file:/path and env:NAME")
+    raise UserError(
+        f"the secret reference {reference!r} cannot be resolved here; allowed are file:/path and env:NAME"
+    )

@@ -144,6 +144,19 @@ class Pool:
     locks: pulumi.Output[str] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class SecretArgs:
+    """A generated secret.
+
+    Args:
+        encryption_key: whether it must be a Fernet key; otherwise it is 32 letters and digits.
+        disposable: whether it goes with its resource; a secret that opens kept data must be kept as well.
+    """
+
+    encryption_key: bool = False
+    disposable: bool = True
+
+
 class Target(ABC):
     """The ground an environment stands on.
 
@@ -206,8 +219,8 @@ class Secrets(ABC):
     """The target keeps secrets."""
 
     @abstractmethod
-    def secret(self, name: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-        """Make a random secret of 44 URL-safe characters (32 bytes) and return the reference to it."""
+    def secret(self, name: str, args: SecretArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+        """Make a random secret and return the reference to it."""
 
 
 class Documents(ABC):

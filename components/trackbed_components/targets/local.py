@@ -25,6 +25,7 @@ from trackbed_components.targets.base import (
     Pool,
     PoolArgs,
     Pools,
+    SecretArgs,
     Secrets,
     Service,
     ServiceArgs,
@@ -80,7 +81,7 @@ class LocalTarget(Target, Buckets, Databases, TuningStores, Services, Pools, Sec
         process = Process(
             name,
             home=str(self._home),
-            program=name,
+            name=name,
             command=self._command(args.command),
             environment=args.environment,
             secret_references=args.secrets,
@@ -103,9 +104,14 @@ class LocalTarget(Target, Buckets, Databases, TuningStores, Services, Pools, Sec
         locks = Directory(name, path=str(self._home / "run" / "pools" / name), opts=opts)
         return Pool(slots=slots, cpu=args.cpu * slots, memory=memory, gpu=args.gpu * slots, locks=locks.path)
 
-    def secret(self, name: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+    def secret(self, name: str, args: SecretArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """Make a 0600 file with a random value."""
-        return Secret(name, path=str(self._home / "secrets" / name), opts=opts).reference
+        return Secret(
+            name,
+            path=str(self._home / "secrets" / name),
+            format="fernet" if args.encryption_key else "text",
+            opts=_kept(opts, args.disposable),
+        ).reference
 
     def document(
         self, name: str, file: str, content: pulumi.Input[str], opts: pulumi.ResourceOptions
@@ -122,13 +128,17 @@ class LocalTarget(Target, Buckets, Databases, TuningStores, Services, Pools, Sec
         return File(name, path=str(self._home / "contract.json"), content=content, opts=opts).path
 
     def _data(self, name: str, path: Path, disposable: bool, opts: pulumi.ResourceOptions) -> Directory:
-        kept = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=not disposable))
-        return Directory(name, path=str(path), opts=kept)
+        return Directory(name, path=str(path), opts=_kept(opts, disposable))
 
     @staticmethod
     def _command(command: Any) -> list[pulumi.Input[str]]:
         first, *rest = command
         return [sys.executable if first == "python" else first, *rest]
+
+
+def _kept(opts: pulumi.ResourceOptions, disposable: bool) -> pulumi.ResourceOptions:
+    # Set on the stateful resource itself: components do not hand this option down.
+    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=not disposable))
 
 
 def file_uri(path: str) -> str:

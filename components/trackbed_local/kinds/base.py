@@ -38,6 +38,7 @@ class Difference:
         drifted: outputs that say that the real thing is not as it should be.
         replaced: those of the paths above that need the resource to be made anew.
         delete_first: the old resource has to go before the new one can be made.
+        reason: a sentence for the reader about what drifted; empty when there is nothing to explain.
     """
 
     added: frozenset[str] = frozenset()
@@ -46,6 +47,7 @@ class Difference:
     drifted: frozenset[str] = frozenset()
     replaced: frozenset[str] = frozenset()
     delete_first: bool = False
+    reason: str = ""
 
     @property
     def paths(self) -> frozenset[str]:
@@ -267,7 +269,8 @@ class Inputs:
 
     def fail(self, key: str, reason: str) -> None:
         """Note a problem with one input."""
-        self.failures.append(Failure(self._prefix + key, f"{key} {reason}."))
+        path = self._prefix + key
+        self.failures.append(Failure(path, f"{path} {reason}."))
 
     def finish(self) -> tuple[Properties, list[Failure]]:
         """Refuse what nobody asked for; return the values with defaults, and all problems."""
@@ -276,7 +279,7 @@ class Inputs:
                 continue
             near = difflib.get_close_matches(key, self._known, n=1)
             hint = f" Did you mean {near[0]}?" if near else f" Known are: {', '.join(sorted(self._known))}."
-            self.failures.append(Failure(self._prefix + key, f"{key} is not known here.{hint}"))
+            self.failures.append(Failure(self._prefix + key, f"{self._prefix}{key} is not known here.{hint}"))
         return self.values, self.failures
 
     def _take(self, key: str, default: Any) -> Any:

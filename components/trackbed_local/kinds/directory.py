@@ -30,7 +30,7 @@ class Directory:
         """Compare inputs; a directory that has vanished differs in its path."""
         difference = compare(state, news, ["path", "mode"], replacing=["path"])
         if not difference.paths and not Path(state["path"]).is_dir():
-            return Difference(drifted=frozenset(["path"]))
+            return Difference(drifted=frozenset(["path"]), reason=f"{state['path']} is missing.")
         return difference
 
     def preview(self, _state: Properties, news: Properties) -> Properties:

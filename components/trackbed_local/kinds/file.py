@@ -31,8 +31,9 @@ class File:
             return difference
         found = self.read(state)
         if found is None:
-            return Difference(drifted=frozenset(["path"]))
-        return Difference(drifted=frozenset(key for key in ("content", "mode") if found[key] != state[key]))
+            return Difference(drifted=frozenset(["path"]), reason=f"{state['path']} is missing.")
+        drifted = frozenset(key for key in ("content", "mode") if found[key] != state[key])
+        return Difference(drifted=drifted, reason=f"{state['path']} was changed." if drifted else "")
 
     def preview(self, _state: Properties, news: Properties) -> Properties:
         """Return the inputs: there are no other outputs."""

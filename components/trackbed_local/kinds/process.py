@@ -13,6 +13,13 @@ from trackbed_local.supervision import ProcessStatus
 
 POLICIES = ("always", "on-failure", "never")
 AS_IT_SHOULD_BE = ("running", "finished")
+EXPLANATIONS = {
+    "starting": "is not healthy yet: `up` waits for it.",
+    "stopped": "is not running: `up` starts it.",
+    "changed": "runs with a configuration that somebody else changed: `up` restarts it with its own.",
+    "foreign": "lost its port to another program: `up` moves it to a free one.",
+    "fatal": "keeps failing (its log says why): `up` starts it anew.",
+}
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 DAY = 86400.0
 INPUTS = (
@@ -73,8 +80,11 @@ class Process:
         difference = compare(_recorded_inputs(state), news, INPUTS, replacing=["home", "name"])
         if difference.paths:
             return difference
-        wrong = state.get("state") not in AS_IT_SHOULD_BE or self._seen(state).state not in AS_IT_SHOULD_BE
-        return Difference(drifted=frozenset(["state"]) if wrong else frozenset())
+        seen = self._seen(state).state
+        if seen in AS_IT_SHOULD_BE and state.get("state") in AS_IT_SHOULD_BE:
+            return difference
+        reason = f"{state['name']} {EXPLANATIONS[seen]}" if seen in EXPLANATIONS else ""
+        return Difference(drifted=frozenset(["state"]), reason=reason)
 
     def preview(self, state: Properties, news: Properties) -> Properties:
         """Predict the outputs: a port is known once a program had it, a process never."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 import string
 from pathlib import Path
@@ -19,23 +20,26 @@ class Secret:
     secret_properties: frozenset[str] = frozenset(["value"])
 
     def check(self, _olds: Properties, news: Properties) -> tuple[Properties, list[Failure]]:
-        """Validate path, value, length and triggers."""
+        """Validate path, value, format, length and triggers."""
         inputs = Inputs(news)
         inputs.path("path")
         inputs.optional_text("value")
+        inputs.text("format", default="text", pattern="text|fernet", allowed="text and fernet")
         inputs.number("length", minimum=SHORTEST, maximum=LONGEST, default=32, whole=True)
         inputs.text_map("triggers")
         return inputs.finish()
 
     def diff(self, state: Properties, news: Properties) -> Difference:
         """Compare inputs; a vanished file differs in its path, a changed one in the value that was given."""
-        difference = compare(state, news, ["path", "value", "length", "triggers"], replacing=["path"])
+        difference = compare(state, news, ["path", "value", "format", "length", "triggers"], replacing=["path"])
         if difference.paths:
             return difference
         found = self.read(state)
         if found is None:
-            return Difference(drifted=frozenset(["path"]))
-        return compare(found, news, ["value"])
+            return Difference(drifted=frozenset(["path"]), reason=f"{state['path']} is missing.")
+        if compare(found, news, ["value"]).paths:
+            return Difference(drifted=frozenset(["value"]), reason=f"{state['path']} was changed.")
+        return difference
 
     def preview(self, _state: Properties, news: Properties) -> Properties:
         """Predict the reference."""
@@ -49,7 +53,7 @@ class Secret:
         if given is None and present:
             path.chmod(0o600)
         elif given is None or given != present:
-            _write(path, given or _generated(int(news["length"])))
+            _write(path, given or _generated(news))
         return str(path), self.preview({}, news)
 
     def read(self, state: Properties) -> Properties | None:
@@ -63,11 +67,11 @@ class Secret:
         """Write a value that changed; other triggers, another length or no more value: generate anew."""
         path = Path(news["path"])
         given: str | None = news.get("value")
-        rotate = compare(state, news, ["value", "length", "triggers"]).paths
+        rotate = compare(state, news, ["value", "format", "length", "triggers"]).paths
         if given is not None:
             _write(path, given)
         elif rotate or not _content(path):
-            _write(path, _generated(int(news["length"])))
+            _write(path, _generated(news))
         return self.preview(state, news)
 
     def delete(self, state: Properties) -> None:
@@ -75,8 +79,10 @@ class Secret:
         Path(state["path"]).unlink(missing_ok=True)
 
 
-def _generated(length: int) -> str:
-    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+def _generated(news: Properties) -> str:
+    if news["format"] == "fernet":
+        return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return "".join(secrets.choice(ALPHABET) for _ in range(int(news["length"])))
 
 
 def _content(path: Path) -> str:
