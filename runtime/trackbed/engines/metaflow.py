@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from trackbed.configuration import metaflow_variables
+from trackbed.contract import Contract
 from trackbed.engines import Command, Context, Program
 from trackbed.errors import UserError
 
@@ -47,7 +48,19 @@ def command(program: Program, context: Context) -> Command:
             hint=f"{sys.executable} -m pip install metaflow",
         )
     arguments = program.arguments or ("run",)
-    return Command([sys.executable, str(program.path), *arguments], {**metaflow_variables(context.contract), **_user()})
+    return Command([sys.executable, str(program.path), *arguments], variables(context.contract))
+
+
+def variables(contract: Contract) -> dict[str, str]:
+    """Return all that Metaflow's command line and client need: its configuration, cards and a user they accept.
+
+    Args:
+        contract: the environment.
+    """
+    configured = metaflow_variables(contract)
+    # Metaflow writes cards below the current directory by default, but its client looks for them beside the artifacts.
+    cards = f"{configured['METAFLOW_DATASTORE_SYSROOT_LOCAL']}/.metaflow/mf.cards"
+    return {**configured, "METAFLOW_CARD_LOCALROOT": cards, **_user()}
 
 
 def _names_of(name: str, tree: ast.Module) -> frozenset[str]:
