@@ -7,7 +7,9 @@ import getpass
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 
 from trackbed.configuration import metaflow_variables
 from trackbed.contract import Contract
@@ -47,8 +49,10 @@ def command(program: Program, context: Context) -> Command:
             f"{program.path} is a Metaflow flow, and {sys.executable} has no metaflow",
             hint=f"{sys.executable} -m pip install metaflow",
         )
+    configured = variables(context.contract)
+    _join_cards(Path(configured["METAFLOW_DATASTORE_SYSROOT_LOCAL"]))
     arguments = program.arguments or ("run",)
-    return Command([sys.executable, str(program.path), *arguments], variables(context.contract))
+    return Command([sys.executable, str(program.path), *arguments], configured)
 
 
 def variables(contract: Contract) -> dict[str, str]:
@@ -58,9 +62,17 @@ def variables(contract: Contract) -> dict[str, str]:
         contract: the environment.
     """
     configured = metaflow_variables(contract)
-    # Metaflow writes cards below the current directory by default, but its client looks for them beside the artifacts.
-    cards = f"{configured['METAFLOW_DATASTORE_SYSROOT_LOCAL']}/.metaflow/mf.cards"
+    # Otherwise cards land below the current directory. In 2.19 any value makes Metaflow keep them beside the artifacts.
+    cards = configured["METAFLOW_DATASTORE_SYSROOT_LOCAL"]
     return {**configured, "METAFLOW_CARD_LOCALROOT": cards, **_user()}
+
+
+def _join_cards(root: Path) -> None:
+    """Let Metaflow's client find cards: it looks in mf.cards, and the command line writes them one level above."""
+    directory = root / ".metaflow"
+    directory.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        (directory / "mf.cards").symlink_to(".")
 
 
 def _names_of(name: str, tree: ast.Module) -> frozenset[str]:
