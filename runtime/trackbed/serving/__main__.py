@@ -1,0 +1,118 @@
+"""`python -m trackbed.serving`: serve one registered model.
+
+Secrets come by variables, so that no process list shows them: TRACKBED_ENDPOINT_TOKEN (bearer token of callers) and
+TRACKBED_WEBHOOK_SECRET (signs the registry's webhooks). The tracking server and its credentials come by MLflow's own
+variables. Ends on SIGTERM with the requests that are on their way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+
+import uvicorn
+
+from trackbed.errors import UserError
+from trackbed.models import check_weights
+from trackbed.serving.app import MAX_BODY_BYTES, Endpoint, make_app
+from trackbed.serving.follow import POLL_SECONDS, Follower
+from trackbed.serving.metrics import Metrics
+from trackbed.serving.predictors import load_predictor
+from trackbed.serving.registry import Registry
+from trackbed.serving.revisions import Revision, Revisions
+
+GRACE_SECONDS = 30  # for requests that are on their way when the process is told to end
+
+
+def main() -> None:
+    """Serve until told to end."""
+    options = _options()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.captureWarnings(True)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    # A registry that is down must not hold a poll for minutes: the next poll is the retry.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    # Models may behave differently when they serve; MLflow's own server says so by this variable.
+    os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
+    try:
+        weights = _weights(options.traffic)
+    except UserError as error:
+        sys.exit(f"error: {error}\n  fix: {error.hint}")
+    registry = Registry(options.model, options.name)
+    revisions = Revisions(options.model, weights, _close)
+
+    def load(version: str) -> object:
+        return load_predictor(options.model, version)
+
+    follower = Follower(registry.read, load, revisions, weights, options.poll)
+    endpoint = Endpoint(
+        name=options.name,
+        model=options.model,
+        registry=registry,
+        revisions=revisions,
+        follower=follower,
+        metrics=Metrics(revisions, follower),
+        token=os.environ.pop("TRACKBED_ENDPOINT_TOKEN", None) or None,
+        webhook_secret=os.environ.pop("TRACKBED_WEBHOOK_SECRET", None) or None,
+        webhook_url=options.webhook_url or f"http://{options.host}:{options.port}/trackbed/webhook",
+        max_body_bytes=options.max_body_bytes,
+    )
+    # uvicorn raises the signal again after its graceful end; an orderly end is no death by signal.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    uvicorn.run(
+        make_app(endpoint),
+        host=options.host,
+        port=options.port,
+        loop="uvloop",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m trackbed.serving", description="Serve one registered model.")
+    parser.add_argument("--name", required=True, help="name of the endpoint")
+    parser.add_argument("--model", required=True, help="name of the registered model")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, required=True, help="port to listen on")
+    parser.add_argument(
+        "--traffic",
+        action="append",
+        metavar="ALIAS=PERCENT",
+        help="share of an alias, repeated for each (default: champion=100); a traffic tag of the model replaces it",
+    )
+    parser.add_argument(
+        "--poll", type=float, default=POLL_SECONDS, metavar="SECONDS", help="how often aliases are read (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-body-bytes", type=int, default=MAX_BODY_BYTES, metavar="BYTES", help="largest body (%(default)s)"
+    )
+    parser.add_argument("--webhook-url", help="where the tracking server reaches this process (default: host and port)")
+    return parser.parse_args()
+
+
+def _weights(given: list[str] | None) -> dict[str, int]:
+    weights: dict[str, int] = {}
+    for item in given or ["champion=100"]:
+        alias, _, percent = item.partition("=")
+        if not alias or not percent.isdecimal():
+            raise UserError(f"--traffic {item!r} is no weight", hint="for example --traffic champion=100")
+        weights[alias] = int(percent)
+    check_weights(weights)
+    return weights
+
+
+def _close(revision: Revision) -> None:
+    threading.Thread(target=revision.predictor.close, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
