@@ -226,24 +226,16 @@ def _problems(document: Document, error: Any) -> Iterator[Problem]:
                 yield Problem(line, shown, f"the key {key!r} is missing", _describe(error.schema, key))
     elif error.validator == "enum":
         allowed = [str(value) for value in error.validator_value]
-        yield Problem(
-            line, shown, f"{given} is not one of {', '.join(allowed)}", nearest(str(error.instance), allowed)
-        )
+        yield Problem(line, shown, f"{given} is not one of {', '.join(allowed)}", nearest(str(error.instance), allowed))
     elif error.validator == "const":
         yield Problem(line, shown, f"{given} is not allowed; it must be {shown_value(error.validator_value)}")
     elif error.validator == "type":
         kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-        yield Problem(
-            line, shown, f"{given} is not of type {' or '.join(map(str, kinds))}", _hint(error.schema)
-        )
+        yield Problem(line, shown, f"{given} is not of type {' or '.join(map(str, kinds))}", _hint(error.schema))
     elif error.validator == "pattern":
-        yield Problem(
-            line, shown, f"{given} does not have the form {error.validator_value}", _hint(error.schema)
-        )
+        yield Problem(line, shown, f"{given} does not have the form {error.validator_value}", _hint(error.schema))
     elif error.validator in ("minimum", "maximum", "exclusiveMinimum"):
-        bound = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}[
-            error.validator
-        ]
+        bound = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}[error.validator]
         yield Problem(line, shown, f"{given} is out of range; it must be {bound} {error.validator_value}")
     elif error.validator in ("oneOf", "anyOf"):
         yield Problem(line, shown, f"{given} has none of the allowed forms", _hint(error.schema))

@@ -66,12 +66,13 @@ def resolve_environment(flag: str | None, *, start: Path | None = None) -> Envir
     )
 
 
-def connect(uri: str, *, name: str | None = None) -> Environment:
+def connect(uri: str, *, name: str | None = None, replace: bool = False) -> Environment:
     """Make an environment known to every command of this user on this machine.
 
     Args:
         uri: path or URI of its contract.
         name: the name to know it by; the environment's own by default.
+        replace: whether the name may be taken from another environment.
 
     Raises:
         UserError: the contract cannot be read, or the name stands for another environment.
@@ -82,7 +83,7 @@ def connect(uri: str, *, name: str | None = None) -> Environment:
     known = dict(_connections())
     name = name or contract.name
     other = known.get(name)
-    if other is not None and other != uri and _exists(other):
+    if not replace and other is not None and other != uri and _exists(other):
         raise UserError(
             f"the name {name!r} already stands for {other}",
             hint="give another one: trackbed connect URI --name NAME",

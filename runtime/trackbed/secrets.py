@@ -31,6 +31,4 @@ def resolve_secret(reference: str) -> str:
         if value is None:
             raise UserError(f"the secret {reference} is not set", hint=f"export {place}=...")
         return value
-    raise UserError(
-        f"the secret reference {reference!r} cannot be resolved here; allowed are file:/path and env:NAME"
-    )
+    raise UserError(f"the secret reference {reference!r} cannot be resolved here; allowed are file:/path and env:NAME")

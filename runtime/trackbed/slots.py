@@ -115,9 +115,7 @@ class Slots:
 
     def _describe(self) -> str:
         holders = [f"{holder.get('label')} (pid {holder.get('pid')})" for holder in self.holders()]
-        return f"{len(holders)} of {self.count} taken by " + (
-            ", ".join(holders) or "work that asked for the memory"
-        )
+        return f"{len(holders)} of {self.count} taken by " + (", ".join(holders) or "work that asked for the memory")
 
 
 def _lock(descriptor: int) -> bool:

@@ -15,15 +15,11 @@ from trackbed.commands.options import environment_option
     epilog="Example: trackbed run flow.py run --n_trials 20",
 )
 @environment_option
-@click.option(
-    "--pool", default="default", show_default=True, help="The compute pool whose slot the program holds."
-)
+@click.option("--pool", default="default", show_default=True, help="The compute pool whose slot the program holds.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which environment and engine were chosen, and why.")
 @click.argument("program", type=click.Path(path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def command(
-    environment: str | None, pool: str, verbose: bool, program: Path, arguments: tuple[str, ...]
-) -> None:
+def command(environment: str | None, pool: str, verbose: bool, program: Path, arguments: tuple[str, ...]) -> None:
     """Run PROGRAM with its own ARGUMENTS, output and exit code.
 
     PROGRAM is a Metaflow flow, an Airflow DAG file, a Kubeflow pipeline (Python or compiled YAML), an MLflow project

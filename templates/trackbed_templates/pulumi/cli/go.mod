@@ -1,4 +1,4 @@
-module trackbed.dev/engine
+module trackbed/pulumi-cli
 
 go 1.25.11
 

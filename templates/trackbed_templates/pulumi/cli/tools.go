@@ -1,5 +1,5 @@
 //go:build tools
 
-package engine
+package cli
 
 import _ "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"

@@ -1,0 +1,212 @@
+"""One stack of a project: the operations of the Pulumi CLI on it, and the one gateway to its state."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from trackbed.errors import ProblemsError, UserError
+
+from trackbed_engine.events import ROOT_TYPE, Change, Event, Failure, Finished, read_events
+from trackbed_engine.install import Engine
+from trackbed_engine.settings import pulumi_variables
+
+LOCKED = re.compile(r"created by (?P<user>\S+)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<time>\S+)")
+UNHELPFUL = re.compile(r"^(update|preview|destroy|refresh) failed$")
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an operation did, or would do.
+
+    Args:
+        changes: the last word on each resource, in the order of the engine.
+    """
+
+    changes: Sequence[Change]
+
+    @property
+    def effective(self) -> list[Change]:
+        """The changes that touch something, components left out."""
+        return [change for change in self.changes if change.operation != "same" and not change.is_component]
+
+
+class Stack:
+    """A stack of a project, driven through the Pulumi CLI.
+
+    Args:
+        project: the directory that holds Pulumi.yaml.
+        name: the stack's name, which is the environment's.
+        engine: the engine to use.
+    """
+
+    def __init__(self, project: Path, name: str, engine: Engine) -> None:
+        self.project = project
+        self.name = name
+        self._environment = {**os.environ, **pulumi_variables(project, engine)}
+
+    def exists(self) -> bool:
+        """Whether the backend knows the stack."""
+        return self.name in {
+            stack["name"].rsplit("/", 1)[-1] for stack in json.loads(self._run("stack", "ls", "--json"))
+        }
+
+    def make(self) -> None:
+        """Make the stack where the backend does not know it."""
+        if not self.exists():
+            self._run("stack", "init", self.name, "--no-select")
+
+    def preview(self, on_event: OnEvent) -> Outcome:
+        """Find out what `up` would do; touches nothing.
+
+        Raises:
+            UserError: the program, the spec or a resource's check refused.
+        """
+        return self._operate(["preview"], on_event)
+
+    def up(self, on_event: OnEvent, *, refresh: bool = True) -> Outcome:
+        """Bring the resources to what the program says; may be repeated after it was interrupted.
+
+        Args:
+            on_event: called with each event.
+            refresh: look first at what the resources really are, so that what died is started again.
+
+        Raises:
+            UserError: something failed; the message has every failure.
+        """
+        return self._operate(["up", "--yes", "--skip-preview", *(["--refresh"] if refresh else [])], on_event)
+
+    def destroy(self, on_event: OnEvent) -> Outcome:
+        """Take all resources away; what is retained stays. May be repeated after it was interrupted.
+
+        Raises:
+            UserError: something failed; the message has every failure.
+        """
+        return self._operate(["destroy", "--yes", "--skip-preview"], on_event)
+
+    def remove(self) -> None:
+        """Forget the stack and its history; its configuration file is kept."""
+        self._run("stack", "rm", self.name, "--yes", "--preserve-config")
+
+    def resources(self) -> list[Mapping[str, Any]]:
+        """Return the resources as the state records them; secrets stay encrypted."""
+        return self._export().get("deployment", {}).get("resources") or []
+
+    def retained(self) -> list[str]:
+        """Return the logical names of the resources that `destroy` would keep."""
+        return [resource["urn"].rsplit("::", 1)[1] for resource in self.resources() if resource.get("retainOnDelete")]
+
+    def release(self) -> None:
+        """Let the next `destroy` delete what it would keep; only after a person's explicit word."""
+        state = self._export()
+        for resource in state["deployment"].get("resources") or []:
+            resource.pop("retainOnDelete", None)
+        self._run("stack", "import", "--stack", self.name, input=json.dumps(state))
+
+    def _export(self) -> dict[str, Any]:
+        return json.loads(self._run("stack", "export", "--stack", self.name))
+
+    def _operate(self, arguments: Sequence[str], on_event: OnEvent) -> Outcome:
+        try:
+            return self._stream(arguments, on_event)
+        except LockedError as error:
+            if not error.is_stale:
+                raise
+        # Its holder was killed: nobody will ever give the lock back.
+        self._run("cancel", "--yes", "--stack", self.name)
+        return self._stream(arguments, on_event)
+
+    def _stream(self, arguments: Sequence[str], on_event: OnEvent) -> Outcome:
+        command = ["pulumi", *arguments, "--stack", self.name, "--json", "--non-interactive"]
+        changes: dict[str, Change] = {}
+        failures: list[Failure] = []
+        # Standard error goes to the same pipe, or a full one could block the engine; it holds no JSON.
+        with subprocess.Popen(
+            command,
+            cwd=self.project,
+            env=self._streaming(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as running:
+            assert running.stdout is not None
+            said: list[str] = []
+            for event in read_events(_remember(running.stdout, said)):
+                if isinstance(event, Failure):
+                    failures.append(event)
+                elif isinstance(event, Finished) and ROOT_TYPE not in event.change.urn.split("::"):
+                    changes[event.change.urn] = event.change
+                on_event(event)
+        if running.returncode != 0:
+            self._raise(failures, "".join(said))
+        return Outcome(list(changes.values()))
+
+    def _streaming(self) -> dict[str, str]:
+        # Without it `preview --json` prints one document at its end.
+        return {**self._environment, "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
+
+    def _run(self, *arguments: str, input: str | None = None) -> str:
+        done = subprocess.run(
+            ["pulumi", *arguments, "--non-interactive"],
+            cwd=self.project,
+            env=self._environment,
+            input=input,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            self._raise([], done.stderr or done.stdout)
+        return done.stdout
+
+    def _raise(self, failures: Sequence[Failure], said: str) -> None:
+        """Raise what went wrong, in the engine's own words but for a held lock, which names its holder."""
+        lock = LOCKED.search(said)
+        if lock is not None:
+            raise LockedError(self.name, lock)
+        told = [
+            f"{failure.urn.rsplit('::', 1)[-1]}: {failure.message}" if failure.urn else failure.message
+            for failure in failures
+            if not UNHELPFUL.match(failure.message)
+        ]
+        told = list(dict.fromkeys(told)) or [said.strip() or "the engine gave no reason"]
+        raise ProblemsError(f"the environment {self.name!r} could not be brought to what its file says", told)
+
+
+class LockedError(UserError):
+    """Another operation holds the lock of the stack.
+
+    Args:
+        stack: the stack's name.
+        lock: who holds it, as the engine told.
+    """
+
+    def __init__(self, stack: str, lock: re.Match[str]) -> None:
+        holder = f"{lock['user']} on {lock['host']} (process {lock['pid']}) since {lock['time']}"
+        super().__init__(f"the environment {stack!r} is locked by {holder}", hint="wait until it has ended")
+        self.is_stale = lock["host"] == socket.gethostname() and not _is_pulumi(int(lock["pid"]))
+
+
+def _is_pulumi(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).name().startswith("pulumi")
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _remember(lines: Any, said: list[str]) -> Any:
+    """Hand on the lines, keeping those that are not JSON: the engine's plain words."""
+    for line in lines:
+        if not line.startswith("{"):
+            said.append(line)
+        yield line

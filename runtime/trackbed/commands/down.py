@@ -1,0 +1,71 @@
+"""`trackbed down`: take an environment away; data is kept unless told otherwise."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example: trackbed down local")
+@click.argument("name", default="local")
+@click.option("--delete-data", is_flag=True, help="Delete artifacts, runs, models and studies too; asks first.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask, not even with --delete-data.")
+def command(name: str, delete_data: bool, yes: bool) -> None:
+    """Take the environment NAME (default: local) away, and say what was kept.
+
+    Data is kept, and the next `up` finds it again. May be interrupted and repeated.
+    """
+    from rich.console import Console
+
+    from trackbed.display import ProgressDisplay, counted
+    from trackbed.environments import disconnect, environment_home
+    from trackbed.errors import UserError
+    from trackbed.platform import open_stack
+
+    console = Console(stderr=True, highlight=False)
+    stack = open_stack(name)
+    home = environment_home(stack.project, name)
+    if not stack.exists() and not home.exists():
+        console.print(f"{name} is not up, and has left nothing")
+        return
+    if delete_data and not yes:
+        if not sys.stdin.isatty():
+            raise UserError(
+                "nobody can be asked here whether to delete the data", hint=f"trackbed down {name} --delete-data --yes"
+            )
+        word = click.prompt(f"This deletes all runs, models and artifacts of {name}. Type its name to go on", err=True)
+        if word != name:
+            raise UserError(f"{word!r} is not {name!r}; nothing was deleted")
+    if stack.exists():
+        if delete_data:
+            stack.release()
+        with ProgressDisplay(f"taking down {name}", console) as progress:
+            outcome = stack.destroy(progress.on_event)
+        console.print(f"{name} is down: {counted(outcome.effective)}")
+    disconnect(str(home / "contract.json"))
+    if delete_data:
+        _delete_data(home)
+        if stack.exists():
+            stack.remove()
+        console.print("deleted its data too; nothing is left")
+    elif home.exists():
+        console.print(f"kept: {_size(home / 'data')} of data in {home / 'data'}, secrets and logs beside it")
+        console.print(f"next: trackbed up {name} finds it again; trackbed down {name} --delete-data deletes it")
+
+
+def _delete_data(home: Path) -> None:
+    """Remove what earlier destroys have kept: the state does not know of it any more."""
+    if home.exists():
+        shutil.rmtree(home)
+
+
+def _size(directory: Path) -> str:
+    amount = float(sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()))
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:.0f} {unit}"
+        amount /= 1000
+    return ""

@@ -1,0 +1,79 @@
+"""`trackbed new-environment`: write a commented starter file for an environment."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+TARGETS = ("local", "kubernetes", "aws")
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+
+
+@click.command(epilog="Example: trackbed new-environment staging --from local --target kubernetes")
+@click.argument("name")
+@click.option("--target", type=click.Choice(TARGETS), help="The ground it stands on; required without --from.")
+@click.option("--from", "other", metavar="NAME", help="Start from another environment of the project instead.")
+def command(name: str, target: str | None, other: str | None) -> None:
+    """Write stacks/Pulumi.NAME.yaml, with every field explained.
+
+    In a directory that is no project yet, Pulumi.yaml and stacks/__main__.py are written too. Nothing that exists is
+    overwritten.
+    """
+    from trackbed.environments import project_root
+    from trackbed.errors import UserError
+    from trackbed.templates import render, template_text
+
+    if NAME.fullmatch(name) is None:
+        raise UserError(
+            f"{name!r} cannot be the name of an environment",
+            hint="use up to 40 lower-case letters, digits and hyphens, a letter first: team-a",
+            exit_code=2,
+        )
+    if target is None and other is None:
+        raise UserError(
+            f"the target is missing; allowed are {', '.join(TARGETS)}", hint="add --target local", exit_code=2
+        )
+    project = project_root() or Path.cwd()
+    file = project / "stacks" / f"Pulumi.{name}.yaml"
+    if file.exists():
+        raise UserError(f"{file} exists already", hint="choose another name, or edit that file")
+    if other is None:
+        text = render("environment/Pulumi.environment.yaml.j2", name=name, target=target)
+    else:
+        text = _copied(project, other, target)
+    written = {
+        project / "Pulumi.yaml": render("environment/Pulumi.yaml.j2", name=_project_name(project)),
+        project / "stacks" / "__main__.py": template_text("environment/stacks_main.py"),
+        file: text,
+    }
+    for path, content in written.items():
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+            click.echo(f"wrote {path.relative_to(project)}")
+    click.echo(f"next: edit {file.relative_to(project)}, then: trackbed up {name}")
+
+
+def _copied(project: Path, other: str, target: str | None) -> str:
+    from trackbed.errors import UserError
+    from trackbed.spec import read_spec
+
+    source = project / "stacks" / f"Pulumi.{other}.yaml"
+    spec = read_spec(source)
+    lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
+    # The salt belongs to the other stack's secrets; the rest, comments too, is kept as it stands.
+    text = "".join(line for line in lines if not line.startswith("encryptionsalt:"))
+    if target is None or target == spec.target:
+        return text
+    changed, count = re.subn(rf"(?m)^(\s*target:\s*){spec.target}\b", rf"\g<1>{target}", text, count=1)
+    if count != 1:
+        raise UserError(
+            f"the line with the target was not found in {source}", hint="write it as: target: " + spec.target
+        )
+    return changed
+
+
+def _project_name(project: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", project.name) or "trackbed"
