@@ -193,7 +193,8 @@ def remove(home_path: Path, name: str, stop_timeout: float) -> None:
         stop_timeout: seconds its command gets to end by itself.
     """
     home = Home(home_path)
-    if not home.run.is_dir():
+    if not home.run.is_dir():  # removed behind our back, perhaps while programs were running
+        Supervisor(home).end_stray()
         ports.release(home, name)
         return
     supervisor = Supervisor(home)

@@ -133,7 +133,8 @@ class LocalProvider(api.Provider):
         request = engine_pb2.LogRequest(severity=engine_pb2.WARNING, message=notice, urn=urn)
         with contextlib.suppress(grpc.aio.AioRpcError):
             async with grpc.aio.insecure_channel(self._engine) as channel:
-                await engine_pb2_grpc.EngineStub(channel).Log(request)
+                stub: Any = engine_pb2_grpc.EngineStub(channel)  # typed for the blocking kind of channel
+                await stub.Log(request)
 
     async def _run(self, operation: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, operation)

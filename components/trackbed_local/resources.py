@@ -231,9 +231,9 @@ class Process(pulumi.CustomResource):
             "logBackups": log_backups,
             "triggers": triggers,
             "url": None,
-            "logFile": None,
+            "log_file": None,
             "pid": None,
-            "startedAt": None,
+            "started_at": None,
             "state": None,
         }
         super().__init__(

@@ -126,7 +126,7 @@ class Supervisor:
         """
         if self.is_alive():
             return
-        self._end_stray()
+        self.end_stray()
         self.home.socket.unlink(missing_ok=True)
         started = subprocess.run(
             [sys.executable, "-I", "-m", "supervisor.supervisord", "-c", str(self.home.run / "supervisord.conf")],
@@ -197,24 +197,16 @@ class Supervisor:
             self._call("shutdown")
         except (OSError, SupervisorError, http.client.HTTPException):
             return
-        for _ in _until(DAEMON_STOP_TIMEOUT):
-            if not launcher.identity(pid):
-                return
-        os.kill(pid, signal.SIGKILL)
+        _await_end(pid)
 
-    def _end_stray(self) -> None:
-        """End a supervisord that lives but lost its socket, so that there is never a second one."""
-        try:
-            pid = int((self.home.run / "supervisord.pid").read_text())
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except (OSError, ValueError):
-            return
-        if os.fsencode(self.home.run / "supervisord.conf") in command:
-            os.kill(pid, signal.SIGTERM)
-            for _ in _until(DAEMON_STOP_TIMEOUT):
-                if not launcher.identity(pid):
-                    return
-            os.kill(pid, signal.SIGKILL)
+    def end_stray(self) -> None:
+        """End a supervisord of this environment that lost its socket; with it end its programs."""
+        config = os.fsencode(self.home.run / "supervisord.conf")
+        for command in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = command.read_bytes().split(b"\0")
+                if config in words and b"supervisor.supervisord" in words:
+                    _end(int(command.parent.name))
 
     def _call(self, method: str, *arguments: Any, timeout: float = 30.0) -> Any:
         proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(self.home.socket, timeout))
@@ -396,6 +388,21 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def _end(pid: int) -> None:
+    """Ask a process of ours to end, and wait for it."""
+    os.kill(pid, signal.SIGTERM)
+    _await_end(pid)
+
+
+def _await_end(pid: int) -> None:
+    """Wait for the end of a process; kill it when it takes too long."""
+    for _ in _until(DAEMON_STOP_TIMEOUT):
+        if not launcher.identity(pid):
+            return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _until(timeout: float) -> Iterator[None]:
