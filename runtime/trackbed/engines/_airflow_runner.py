@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import atexit
+import base64
 import ctypes
 import fcntl
 import importlib
@@ -22,12 +23,13 @@ import json
 import logging
 import os
 import selectors
+import shlex
 import signal
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,18 +38,21 @@ from typing import Any, TextIO
 
 BUNDLE = "dags-folder"  # Airflow's name for the DAGs folder of its configuration
 POLL_SECONDS = 0.2  # how often waiting retries and sensors are looked at
-# What tasks log or print comes from other loggers.
-QUIET_LOGGERS = (
-    "airflow.api_fastapi",
-    "airflow.dag_processing",
-    "airflow.models",
-    "airflow.sdk.definitions.dag",
-    "airflow.serialization",
-    "airflow.settings",
-    "airflow.utils",
-    "alembic",
-    "task",
-)
+# Loggers in which Airflow tells of its own work, and the level from which that is shown. Tasks use others.
+QUIET_LOGGERS = {
+    "airflow._shared": "ERROR",
+    "airflow.api_fastapi": "WARNING",
+    "airflow.dag_processing": "WARNING",
+    "airflow.models": "WARNING",
+    "airflow.sdk._shared": "ERROR",
+    "airflow.sdk.definitions.dag": "WARNING",
+    "airflow.serialization": "WARNING",
+    "airflow.settings": "WARNING",
+    "airflow.utils": "WARNING",
+    "alembic": "WARNING",
+    "task": "WARNING",
+}
+WARNING = ": warning: "  # what `_show_warnings` puts between place and text
 PDEATHSIG = 1  # prctl's option: the signal a process gets when its parent dies
 INTERRUPTED = 130
 
@@ -58,6 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     home = Path(os.environ["AIRFLOW_HOME"])
     home.mkdir(parents=True, exist_ok=True, mode=0o700)  # before Airflow makes it, open to all
+    _encrypt_secrets(home)
     _quieten()
     _migrate_once(home)
     bag = _load(options.file)
@@ -121,28 +127,56 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _encrypt_secrets(home: Path) -> None:
+    """Give the environment a key of its own, with which Airflow encrypts variables and passwords in its database."""
+    file = home / "fernet.key"
+    with _only_one(home):
+        if not file.exists():
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
+            os.write(descriptor, base64.urlsafe_b64encode(os.urandom(32)))
+            os.close(descriptor)
+    # By a command, not by value: variables are passed on to whatever a task starts.
+    os.environ.setdefault("AIRFLOW__CORE__FERNET_KEY_CMD", f"cat {shlex.quote(str(file))}")
+
+
+@contextmanager
+def _only_one(home: Path) -> Generator[None]:
+    """Let one process at a time prepare the environment's Airflow."""
+    with (home / "preparing.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _migrate_once(home: Path) -> None:
     """Make or upgrade the metadata database, once per version of Airflow; of two runs at once one waits."""
     marker = home / "migrated"
     version = importlib.metadata.version("apache-airflow-core")
-    with (home / "migrating.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _only_one(home):
         if marker.exists() and marker.read_text() == version:
             return
         print(f"trackbed: preparing Airflow's metadata database in {home}", file=sys.stderr, flush=True)
         from airflow.utils import db
 
         db.initdb()
+        db.create_default_connections()  # such as `fs_default`, which sensors use unless told otherwise
         marker.write_text(version)
 
 
 def _quieten() -> None:
-    """Leave out Airflow's records of its own work, and show each warning as one line with the place it is about."""
-    levels = " ".join(f"{logger}=WARNING" for logger in QUIET_LOGGERS)
+    """Leave out Airflow's records of its own work, and show warnings, which Airflow would log, plainly."""
+    levels = " ".join(f"{logger}={level}" for logger, level in QUIET_LOGGERS.items())
     os.environ.setdefault("AIRFLOW__LOGGING__NAMESPACE_LEVELS", levels)
     importlib.import_module("airflow.sdk")  # Airflow sets logging and warnings up here: what follows has the last word
-    for logger in QUIET_LOGGERS:
-        logging.getLogger(logger).setLevel(logging.WARNING)
+    for logger, level in QUIET_LOGGERS.items():
+        logging.getLogger(logger).setLevel(level)
+
+    _show_warnings(lambda text: print(text, file=sys.stderr, flush=True))
+    # Airflow's own use of its dependencies is nothing that the author of a DAG could mend.
+    warnings.filterwarnings("ignore", message=".*starlette.testclient.*")
+
+
+def _show_warnings(say: Callable[[str], None]) -> None:
+    """Let every warning of this process be told by `say`, as one line with the place it is about."""
 
     def show(
         message: Warning | str,
@@ -152,11 +186,9 @@ def _quieten() -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        print(f"{filename}:{lineno}: {category.__name__}: {message}", file=sys.stderr, flush=True)
+        say(f"{filename}:{lineno}{WARNING}{message}")
 
     warnings.showwarning = show
-    # Airflow's own use of its dependencies is nothing that the author of a DAG could mend.
-    warnings.filterwarnings("ignore", message=".*starlette.testclient.*")
 
 
 def _load(file: Path) -> Any:
@@ -265,6 +297,7 @@ class Scheduler:
         self._settings = settings
         self._runs: list[ActiveRun] = []
         self._children: dict[int, Child] = {}
+        self._warnings: set[str] = set()
         self._selector = selectors.DefaultSelector()
 
     def run(self, dag: Any, logical_date: Any, conf: dict[str, Any] | None) -> bool:
@@ -404,10 +437,21 @@ class Scheduler:
                 data = os.read(child.output, 65536)
                 if data:
                     *lines, child.rest = (child.rest + data).split(b"\n")
-                    _pass_on(child.label, lines)
+                    self._pass_on(child, lines)
                 else:
                     self._bury(child, session)
                     deadline = 0
+
+    def _pass_on(self, child: Child, lines: Sequence[bytes]) -> None:
+        """Print what a task printed; a warning that an earlier task gave is not repeated."""
+        for line in lines:
+            text = line.decode("utf-8", errors="replace")
+            if WARNING in text and text in self._warnings:
+                continue
+            if WARNING in text:
+                self._warnings.add(text)
+            print(f"[{child.label}] {text}")
+        sys.stdout.flush()
 
     def _due_at_once(self, session: Any) -> bool:
         """Whether Airflow only settled states (skips, mapping), so that the next decision need not wait."""
@@ -420,7 +464,7 @@ class Scheduler:
         from airflow.models.taskinstance import TaskInstance
 
         if child.rest:
-            _pass_on(child.label, [child.rest])
+            self._pass_on(child, [child.rest])
         self._selector.unregister(child.output)
         os.close(child.output)
         del self._children[child.pid]
@@ -492,7 +536,10 @@ def _become_task(parent: int, output: int, ti_id: Any, task: Any) -> None:
         os.close(output)
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(line_buffering=True)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+        late: list[str] = []  # told after the task, or they would stand in the middle of the lines it prints
+        _show_warnings(late.append)
         _execute(ti_id, task)
+        print("".join(f"{text}\n" for text in late), end="", file=sys.stderr)
         atexit._run_exitfuncs()  # clients of tasks finish their work here, such as MLflow's open runs
         code = 0
     except BaseException:
@@ -537,12 +584,6 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
-
-
-def _pass_on(label: str, lines: Sequence[bytes]) -> None:
-    for line in lines:
-        print(f"[{label}] {line.decode('utf-8', errors='replace')}")
-    sys.stdout.flush()
 
 
 def _say(message: str) -> None:
