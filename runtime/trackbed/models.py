@@ -12,7 +12,7 @@ All of it lives in the model registry, as aliases and tags, so that every tool t
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,6 +23,9 @@ from trackbed.errors import UserError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import RegisteredModel
+
+    from trackbed.contract import Contract
+    from trackbed.launchers import Launcher
 
 DEFAULT_ALIAS = "champion"
 PREVIOUS_TAG = "trackbed.previous."
@@ -164,6 +167,24 @@ def check_weights(weights: Mapping[str, int]) -> None:
         )
 
 
+def parse_weights(given: Iterable[str]) -> dict[str, int]:
+    """Parse and check weights as a command line gives them, `champion=90 challenger=10`.
+
+    Raises:
+        UserError: one is not of that form or an alias is there twice, or they do not sum to 100.
+    """
+    weights: dict[str, int] = {}
+    for item in given:
+        alias, _, percent = item.partition("=")
+        if not alias or not percent.isdecimal():
+            raise UserError(f"{item!r} is no weight; allowed is ALIAS=PERCENT with a whole number from 0 to 100")
+        if alias in weights:
+            raise UserError(f"the alias {alias!r} has two weights, {weights[alias]} and {percent}")
+        weights[alias] = int(percent)
+    check_weights(weights)
+    return weights
+
+
 def read_weights(text: str) -> dict[str, int]:
     """Parse and check the JSON text of a traffic tag.
 
@@ -204,19 +225,27 @@ def find_model(client: MlflowClient, model: str) -> RegisteredModel:
 
 
 @contextmanager
-def open_registry(url: str) -> Generator[MlflowClient]:
-    """Give a client of the model registry; that the server is down becomes an error for the reader.
+def open_registry(contract: Contract, launcher: Launcher) -> Generator[MlflowClient]:
+    """Give a client of an environment's model registry; that it is down becomes an error for the reader.
+
+    Sets MLflow's variables of this process, which is how its client takes credentials.
 
     Args:
-        url: the tracking server; user and password come from the MLFLOW_TRACKING_* variables.
+        contract: the environment.
+        launcher: resolves the tracking server's address and password.
 
     Raises:
         UserError: the server cannot be reached or refuses the credentials.
     """
     import os
 
+    from trackbed.configuration import mlflow_variables
+
+    variables = mlflow_variables(contract, launcher)
+    os.environ.update(variables)
     # A person waits at the keyboard: MLflow's own seven retries take minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    url = variables["MLFLOW_TRACKING_URI"]
     import requests
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException

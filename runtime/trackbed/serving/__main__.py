@@ -14,15 +14,16 @@ import signal
 import sys
 import threading
 import warnings
+from types import FrameType
 
 import uvicorn
 
 from trackbed.errors import UserError
-from trackbed.models import check_weights
+from trackbed.models import parse_weights
 from trackbed.serving.app import MAX_BODY_BYTES, Endpoint, make_app
 from trackbed.serving.follow import POLL_SECONDS, Follower
 from trackbed.serving.metrics import Metrics
-from trackbed.serving.predictors import load_predictor
+from trackbed.serving.predictors import Predictor, load_predictor
 from trackbed.serving.registry import Registry
 from trackbed.serving.revisions import Revision, Revisions
 
@@ -38,16 +39,17 @@ def main() -> None:
     # A registry that is down must not hold a poll for minutes: the next poll is the retry.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # Models may behave differently when they serve; MLflow's own server says so by this variable.
     os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
     try:
-        weights = _weights(options.traffic)
+        weights = parse_weights(options.traffic or ["champion=100"])
     except UserError as error:
-        sys.exit(f"error: {error}\n  fix: {error.hint}")
+        sys.exit(f"error: --traffic: {error}")
     registry = Registry(options.model, options.name)
     revisions = Revisions(options.model, weights, _close)
 
-    def load(version: str) -> object:
+    def load(version: str) -> Predictor:
         return load_predictor(options.model, version)
 
     follower = Follower(registry.read, load, revisions, weights, options.poll)
@@ -64,7 +66,7 @@ def main() -> None:
         max_body_bytes=options.max_body_bytes,
     )
     # uvicorn raises the signal again after its graceful end; an orderly end is no death by signal.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _end)
     uvicorn.run(
         make_app(endpoint),
         host=options.host,
@@ -75,6 +77,10 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
 
 
 def _options() -> argparse.Namespace:
@@ -97,17 +103,6 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--webhook-url", help="where the tracking server reaches this process (default: host and port)")
     return parser.parse_args()
-
-
-def _weights(given: list[str] | None) -> dict[str, int]:
-    weights: dict[str, int] = {}
-    for item in given or ["champion=100"]:
-        alias, _, percent = item.partition("=")
-        if not alias or not percent.isdecimal():
-            raise UserError(f"--traffic {item!r} is no weight", hint="for example --traffic champion=100")
-        weights[alias] = int(percent)
-    check_weights(weights)
-    return weights
 
 
 def _close(revision: Revision) -> None:

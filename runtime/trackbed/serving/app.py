@@ -1,7 +1,8 @@
 """The endpoint's routes.
 
 `/health` and `/v2/health/live` answer as soon as the process listens; `/ping`, `/v2/health/ready` and
-`/v2/models/{model}/ready` once a version is loaded. Those need no token; everything else does when the endpoint has one.
+`/v2/models/{model}/ready` once a version is loaded. Those need no token; everything else does when the endpoint has
+one.
 """
 
 from __future__ import annotations
@@ -247,8 +248,9 @@ class _Routes:
             response = Response(answer, media_type=JSON)
         except Refusal as refusal:
             response = _refusal_response(refusal)
-        response.headers[ALIAS_HEADER] = alias
-        response.headers[VERSION_HEADER] = version
+        if version:
+            response.headers[ALIAS_HEADER] = alias
+            response.headers[VERSION_HEADER] = version
         endpoint.metrics.answered(
             protocol=protocol,
             alias=alias,

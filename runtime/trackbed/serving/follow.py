@@ -121,7 +121,7 @@ class Follower:
             problems[alias] = self._request(key)
             if alias in self._revisions.table.serving:
                 serving[alias] = self._revisions.table.serving[alias]
-        self._revisions.swap(Table(weights, wanted, serving, problems))
+        self._revisions.swap(Table(weights, wanted, serving, problems, known=True))
         self._forget({(state.generation, version) for version in wanted.values()})
 
     def _current_weights(self, state: RegisteredState) -> Mapping[str, int]:

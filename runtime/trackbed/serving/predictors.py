@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What a model raises when it does not like its input. Without a signature nothing was checked before it, so that more of
-# what it raises is about the request.
+# What a model raises when it does not like its input. Without a signature nothing was checked before it, so that more
+# of what it raises is about the request.
 REFUSING_ERRORS = (ValueError,)
 REFUSING_ERRORS_WITHOUT_SIGNATURE = (ValueError, TypeError, LookupError)
 

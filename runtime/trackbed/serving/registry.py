@@ -88,8 +88,8 @@ class Registry:
 def signature_matches(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
     """Return whether a webhook delivery is signed with the secret, compared in constant time.
 
-    MLflow signs `<delivery id>.<timestamp>.<body>` by HMAC-SHA256 and sends `v1,<base64>`. A replayed delivery is harmless
-    here, since all it does is to make the endpoint look at the registry, and so its age is not checked.
+    MLflow signs `<delivery id>.<timestamp>.<body>` by HMAC-SHA256 and sends `v1,<base64>`. A replayed delivery is
+    harmless here, since all it does is to make the endpoint look at the registry, and so its age is not checked.
 
     Args:
         secret: the secret that the webhook was registered with.

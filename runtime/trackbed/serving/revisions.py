@@ -46,12 +46,14 @@ class Table:
         wanted: the version that each alias names in the registry.
         serving: the revision that answers for each alias; an alias without one is not in it.
         problems: why an alias is not served by the version that it names, in words.
+        known: whether the registry was read, so that an alias that is not in `wanted` has no version.
     """
 
     weights: Mapping[str, int]
     wanted: Mapping[str, str] = field(default_factory=dict[str, str])
     serving: Mapping[str, Revision] = field(default_factory=dict[str, Revision])
     problems: Mapping[str, str] = field(default_factory=dict[str, str])
+    known: bool = False
 
     @property
     def ready(self) -> bool:
@@ -94,7 +96,7 @@ class Revisions:
             version: only this version; any when None.
 
         Raises:
-            Refusal: 400 for an unknown alias, 404 for a version that is not loaded, 503 when nothing is there to answer.
+            Refusal: 400 for an unknown alias, 404 for a version that is not loaded, 503 when nothing can answer.
         """
         chosen, revision = self._choose(alias, version)
         revision.in_flight += 1
@@ -125,17 +127,17 @@ class Revisions:
         return name, table.serving[name]
 
     def _unavailable(self, aliases: list[str]) -> Refusal:
-        problems = "; ".join(
-            f"{alias}: {self.table.problems.get(alias, 'no version')} ({self._how_to_set(alias)})" for alias in aliases
-        )
+        problems = [f"alias {alias!r}: {self.table.problems.get(alias, 'not served')}" for alias in aliases]
+        problems += [
+            f"set it with: trackbed promote {self._model} VERSION --alias {alias}"
+            for alias in aliases
+            if alias not in self.table.wanted and self.table.known
+        ]
         return Refusal(
-            f"no version of model {self._model!r} can answer: {problems}",
+            f"no version of model {self._model!r} can answer; {'; '.join(problems)}",
             status=503,
             headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
         )
-
-    def _how_to_set(self, alias: str) -> str:
-        return f"set it with: trackbed promote {self._model} VERSION --alias {alias}"
 
     def _close_if_drained(self, revision: Revision) -> None:
         if revision.retired and revision.in_flight == 0:

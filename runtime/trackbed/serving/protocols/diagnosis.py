@@ -128,35 +128,39 @@ def _diagnose_split(value: Any) -> Refusal | None:
 
 
 def _diagnose_columns(name: str, value: Any, schema: Schema) -> Refusal | None:
-    names: list[Any] | None
-    cells: Iterator[Cell]
-    field = name
+    field = f"{name}.columns" if name == "dataframe_split" else name
     if name == "dataframe_split":
-        field = f"{name}.columns"
-        width = len(value["data"][0]) if value["data"] else 0
-        names = value.get("columns") or list(range(width))
-        cells = (
-            Cell(f"{name}.data[{row}][{place}]", column, cell)
-            for row, cells_of_row in enumerate(value["data"])
-            for place, (column, cell) in enumerate(zip(names, cells_of_row, strict=False))
-        )
+        names, cells = _split_cells(name, value)
     elif isinstance(value, dict):
-        names = list(value)
-        cells = (
-            Cell(path, column, cell)
-            for column, given in value.items()
-            for path, cell in _items(f"{name}.{column}", given)
-        )
+        names, cells = list[Any](value), _column_cells(name, value)  # pyright: ignore[reportUnknownArgumentType]
     elif isinstance(value, list) and value and all(isinstance(record, dict) for record in value):
-        names = list({key: None for record in value for key in record})
-        cells = (
-            Cell(f"{name}[{number}].{column}", column, cell)
-            for number, record in enumerate(value)
-            for column, cell in record.items()
-        )
+        names = list[Any]({key: None for record in value for key in record})
+        cells = _record_cells(name, value)  # pyright: ignore[reportUnknownArgumentType]
     else:
         return _diagnose_bare(name, value, schema)
     return _missing(field, names, schema) or _misfit(cells, schema)
+
+
+def _split_cells(name: str, value: dict[str, Any]) -> tuple[list[Any], Iterator[Cell]]:
+    names: list[Any] = value.get("columns") or list(range(max(map(len, value["data"]), default=0)))
+    cells = (
+        Cell(f"{name}.data[{row}][{place}]", column, cell)
+        for row, cells_of_row in enumerate(value["data"])
+        for place, (column, cell) in enumerate(zip(names, cells_of_row, strict=False))
+    )
+    return names, cells
+
+
+def _column_cells(name: str, value: dict[str, Any]) -> Iterator[Cell]:
+    for column, given in value.items():
+        for path, cell in _items(f"{name}.{column}", given):
+            yield Cell(path, column, cell)
+
+
+def _record_cells(name: str, value: list[dict[str, Any]]) -> Iterator[Cell]:
+    for number, record in enumerate(value):
+        for column, cell in record.items():
+            yield Cell(f"{name}[{number}].{column}", column, cell)
 
 
 def _diagnose_bare(name: str, value: Any, schema: Schema) -> Refusal | None:
@@ -230,7 +234,8 @@ def _diagnose_params(given: Any, schema: ParamSchema | None) -> Refusal | None:
             try:
                 ParamSpec.validate_param_spec(given[spec.name], spec)
             except MlflowException:
-                allowed = spec.dtype.name if spec.shape is None else f"a list of {spec.dtype.name}"
+                name = _type_name(spec.dtype)
+                allowed = name if spec.shape is None else f"a list of {name}"
                 problem = "has the wrong type"
                 return Refusal(problem, field=f"params.{spec.name}", value=given[spec.name], allowed=allowed)
     return None
@@ -249,11 +254,12 @@ def _missing(field: str, names: list[Any], schema: Schema) -> Refusal | None:
 
 
 def _misfit(cells: Iterator[Cell], schema: Schema) -> Refusal | None:
-    specs: dict[str | int, Any] = dict(schema.input_dict() if schema.has_input_names() else enumerate(schema.inputs))
+    named = schema.has_input_names()
+    specs: dict[Any, Any] = dict(schema.input_dict()) if named else dict(enumerate(schema.inputs))
     for cell in cells:
         spec = specs.get(cell.column)
         if spec is not None and not _fits(cell.value, spec):
-            allowed = _type_name(spec)
+            allowed = _type_name(spec.type)
             return Refusal(f"is not of type {allowed}", field=cell.path, value=cell.value, allowed=allowed)
     return None
 
@@ -274,12 +280,12 @@ def _fits(value: Any, spec: Any) -> bool:
     return isinstance(value, str)
 
 
-def _type_name(spec: Any) -> str:
-    return getattr(spec.type, "name", None) or repr(spec.type)
+def _type_name(kind: Any) -> str:
+    return getattr(kind, "name", None) or str(kind)
 
 
 def _allowed(schema: Schema) -> list[str]:
-    return [f"{spec.name}: {_type_name(spec)}" for spec in schema.inputs]
+    return [f"{spec.name}: {_type_name(spec.type)}" for spec in schema.inputs]
 
 
 def _items(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -104,7 +104,7 @@ def _decode_csv(body: bytes, predictor: Predictor) -> Call:
         return diagnose_csv(text, schema) or Refusal(_reason(words), field=BODY)
 
     try:
-        data = parse_csv_input(StringIO(text), schema=schema)
+        data = parse_csv_input(StringIO(text), schema=schema)  # pyright: ignore[reportArgumentType]
     except (MlflowException, ValueError, TypeError, LookupError, OverflowError) as error:
         raise explain(str(error)) from error
     return Call(data, None, _encode, explain)

@@ -9,13 +9,14 @@ How a signature looks as tensors:
 - a tensor is itself; one without a name is `input-0`, and may be called anything;
 - a model without a signature takes any one tensor as an array, or several by their names.
 
-Text, and dates as ISO 8601, are of datatype BYTES. A narrower datatype than the signature's is widened where no value can
-change (INT32 to FP64, say), as MLflow does.
+Text, dates (ISO 8601) and binary columns (base64) are of datatype BYTES. A narrower datatype than the signature's is
+widened where no value can change (INT32 to FP64, say), as MLflow does.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -327,7 +328,7 @@ def _widen(tensor: Tensor, wanted: np.dtype[Any]) -> np.ndarray[Any, Any]:
     given = tensor.values.dtype
     if given == wanted:
         return tensor.values
-    if wanted == object or given == object or given == bool or not np.can_cast(given, wanted, "safe"):
+    if "O" in (wanted.kind, given.kind) or given.kind == "b" or not np.can_cast(given, wanted, "safe"):
         allowed = [
             datatype
             for datatype, dtype in DATATYPES.items()
@@ -345,7 +346,7 @@ def _check_single(tensors: list[Tensor]) -> None:
         raise Refusal("the model takes one tensor", field="inputs", value=names, allowed=[UNNAMED_INPUT])
 
 
-def _check_inputs(tensors: list[Tensor], known: list[str], required: list[str]) -> None:
+def _check_inputs(tensors: list[Tensor], known: Sequence[str | int], required: Sequence[str | int]) -> None:
     for tensor in tensors:
         if tensor.name not in known:
             raise Refusal("the model has no such input", field=f"{tensor.field}.name", value=tensor.name, allowed=known)
@@ -356,7 +357,7 @@ def _check_inputs(tensors: list[Tensor], known: list[str], required: list[str]) 
 
 
 def _describe(schema: Schema | None, unnamed: str) -> list[dict[str, Any]]:
-    from mlflow.types.schema import Array, DataType
+    from mlflow.types.schema import Array, DataType, TensorSpec
 
     if schema is None:
         return []
@@ -367,7 +368,7 @@ def _describe(schema: Schema | None, unnamed: str) -> list[dict[str, Any]]:
         return [{"name": unnamed, "datatype": datatype, "shape": [-1, len(schema.inputs)]}]
     described: list[dict[str, Any]] = []
     for spec in schema.inputs:
-        if schema.is_tensor_spec():
+        if isinstance(spec, TensorSpec):
             dtype, shape = spec.type, [int(size) for size in spec.shape]
         elif isinstance(spec.type, Array) and isinstance(spec.type.dtype, DataType):
             dtype, shape = spec.type.dtype.to_numpy(), [-1, -1]
@@ -392,7 +393,7 @@ def _from_model(predictions: Any, schema: Schema | None) -> list[dict[str, Any]]
     else:
         names = schema.input_names() if schema is not None and schema.has_input_names() else []
         values = predictions.to_numpy() if isinstance(predictions, pd.Series) else np.asarray(predictions)
-        named = {names[0] if len(names) == 1 else UNNAMED_OUTPUT: values}
+        named = {str(names[0]) if len(names) == 1 else UNNAMED_OUTPUT: values}
     return [_print_tensor(name, values) for name, values in named.items()]
 
 
