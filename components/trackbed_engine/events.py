@@ -51,7 +51,8 @@ class Change:
     @property
     def is_component(self) -> bool:
         """Whether it groups other resources instead of being one."""
-        return self.urn.split("::")[2].rsplit("$", 1)[-1].startswith("trackbed:index:") and self.kind != "Settings"
+        kind = self.urn.split("::")[2].rsplit("$", 1)[-1]
+        return kind == ROOT_TYPE or (kind.startswith("trackbed:index:") and self.kind != "Settings")
 
 
 @dataclass(frozen=True)

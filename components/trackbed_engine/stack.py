@@ -17,7 +17,7 @@ from trackbed.errors import ProblemsError, UserError
 
 from trackbed_engine.events import ROOT_TYPE, Change, Event, Failure, Finished, read_events
 from trackbed_engine.install import Engine
-from trackbed_engine.settings import pulumi_variables
+from trackbed_engine.settings import default_backend, pulumi_variables
 
 LOCKED = re.compile(r"created by (?P<user>\S+)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<time>\S+)")
 UNHELPFUL = re.compile(r"^(update|preview|destroy|refresh) failed$")
@@ -63,8 +63,10 @@ class Stack:
 
     def make(self) -> None:
         """Make the stack where the backend does not know it."""
-        if not self.exists():
-            self._run("stack", "init", self.name, "--no-select")
+        if self.exists():
+            return
+        self._drop_foreign_salt()
+        self._run("stack", "init", self.name, "--no-select")
 
     def preview(self, on_event: OnEvent) -> Outcome:
         """Find out what `up` would do; touches nothing.
@@ -112,6 +114,17 @@ class Stack:
         for resource in state["deployment"].get("resources") or []:
             resource.pop("retainOnDelete", None)
         self._run("stack", "import", "--stack", self.name, input=json.dumps(state))
+
+    def _drop_foreign_salt(self) -> None:
+        """Remove the salt of a passphrase that only another machine has, from a file that was committed with it.
+
+        The project's own state is new here, so the salt protects nothing, unless the file holds encrypted values.
+        """
+        file = self.project / "stacks" / f"Pulumi.{self.name}.yaml"
+        text = file.read_text(encoding="utf-8")
+        if default_backend(self.project, os.environ) and "secure:" not in text:
+            kept = [line for line in text.splitlines(keepends=True) if not line.startswith("encryptionsalt:")]
+            file.write_text("".join(kept), encoding="utf-8")
 
     def _export(self) -> dict[str, Any]:
         return json.loads(self._run("stack", "export", "--stack", self.name))

@@ -28,7 +28,7 @@ def command(environment: str | None, as_json: bool, tool: str | None) -> None:
     if tool == "pulumi":
         _print_exports(_pulumi_variables())
         return
-    from trackbed.configuration import airflow_variables, common_variables, metaflow_variables, mlflow_variables
+    from trackbed.configuration import common_variables, metaflow_variables, mlflow_variables
     from trackbed.environments import resolve_environment
     from trackbed.launchers import launcher_for
 
@@ -38,8 +38,7 @@ def command(environment: str | None, as_json: bool, tool: str | None) -> None:
     exports = {
         "mlflow": lambda: mlflow_variables(found.contract, launcher),
         "metaflow": lambda: {**common, **metaflow_variables(found.contract)},
-        "airflow": lambda: {**common, **airflow_variables(found.contract)},
-        "shell": lambda: {**common, **metaflow_variables(found.contract), **airflow_variables(found.contract)},
+        "shell": lambda: {**common, **metaflow_variables(found.contract)},
     }
     if tool is not None:
         _print_exports(exports[tool]())
