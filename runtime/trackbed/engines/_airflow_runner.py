@@ -76,8 +76,11 @@ def main(arguments: Sequence[str]) -> int:
     from airflow.configuration import conf
 
     scheduler = Scheduler(bag.dags, conf.getint("core", "parallelism"), options.mark_success_pattern)
-    succeeded = [scheduler.run(dag, options.logical_date, options.conf) for dag in dags]
-    return 0 if all(succeeded) else 1
+    succeeded = True
+    for dag in dags:
+        if dag.dag_id not in scheduler.triggered:  # then it has run already, because a DAG before it wanted it
+            succeeded &= scheduler.run(dag, options.logical_date, options.conf)
+    return 0 if succeeded else 1
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -286,11 +289,14 @@ class Scheduler:
         dags: every DAG of the file by id; one of them may trigger another.
         parallelism: tasks at the same time.
         mark_success_pattern: regular expression of task ids that are not run.
+
+    `triggered` holds the ids of the DAGs that ran because another one triggered them.
     """
 
     def __init__(self, dags: dict[str, Any], parallelism: int, mark_success_pattern: str | None) -> None:
         from airflow import settings
 
+        self.triggered: set[str] = set()
         self._dags = dags
         self._parallelism = parallelism
         self._mark_success_pattern = mark_success_pattern
@@ -375,6 +381,7 @@ class Scheduler:
             record.state = "running"
             session.commit()
             self._runs.append(ActiveRun(dag, record))
+            self.triggered.add(dag.dag_id)
             _say(f"{dag.dag_id}: triggered, run {record.run_id}")
 
     def _schedule(self, run: ActiveRun, session: Any) -> list[Any]:
@@ -495,10 +502,11 @@ class Scheduler:
         session.commit()
 
     def _tell_changes(self, run: ActiveRun, session: Any) -> None:
-        """Say which tasks changed state since it was last told."""
+        """Say which tasks changed state since it was last told; the end of one comes after all that it printed."""
+        printing = {child.label for child in self._children.values() if child.run is run}
         for ti in run.record.get_task_instances(session=session):
             label, state = _label(ti), str(ti.state or "")
-            if state in {"", "scheduled", "queued", "running"} or run.states.get(label) == state:
+            if label in printing or state in {"", "scheduled", "queued", "running"} or run.states.get(label) == state:
                 continue
             took = f" after {ti.duration:.1f} s" if run.states.get(label) == "running" and ti.duration else ""
             run.states[label] = state
@@ -519,7 +527,7 @@ class Scheduler:
         _say(f"\n{_table([('task', 'state', 'tries', 'seconds'), *rows])}")
         state = str(run.record.state)
         failed = [_label(ti) for ti in tis if ti.state == "failed"]
-        _say(f"{run.dag.dag_id}: {state}" + (f" ({', '.join(failed)})" if failed else ""))
+        _say(f"{run.dag.dag_id}: {state}" + (f"; failed tasks: {', '.join(failed)}" if failed else ""))
         return state == "success"
 
 

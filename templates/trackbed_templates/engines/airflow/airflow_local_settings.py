@@ -29,7 +29,7 @@ import attrs
 import lazy_object_proxy
 from airflow.sdk import DAG, BaseOperator, TriggerRule
 from airflow.sdk.api.datamodels._generated import DagRun
-from airflow.sdk.definitions._internal.decorators import fixup_decorator_warning_stack
+from airflow.sdk.definitions._internal.decorators import _autostacklevel_warn
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.task.trigger_rule import TriggerRule as SchedulerTriggerRule
 from airflow.utils import dates, decorators, helpers
@@ -317,8 +317,6 @@ def _accept_old_arguments(cls: Any, owner: str, adapt: Callable[[dict[str, Any]]
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **adapt(kwargs))
 
-    # One more frame between a warning of Airflow and the line of the DAG that it is about.
-    fixup_decorator_warning_stack(inspect.unwrap(original), delta=3)
     # Airflow compares what is wrapped to tell the last constructor of a class hierarchy.
     __init__.__wrapped__ = getattr(original, "__wrapped__", original)
     __init__.__qualname__ = f"{owner}.__init__"
@@ -482,6 +480,8 @@ def _restore() -> None:
     helpers.cross_downstream = _cross_downstream
     _accept_old_arguments(DAG, "DAG", _dag_arguments)
     _accept_old_arguments(BaseOperator, "BaseOperator", _operator_arguments)
+    # That put one more frame between Airflow's own warnings about an operator and the DAG's line: from two to three.
+    inspect.unwrap(BaseOperator.__init__).__globals__["warnings"] = _autostacklevel_warn(3)
     for rules in {TriggerRule, SchedulerTriggerRule}:
         for old in TRIGGER_RULES:
             setattr(rules, old.upper(), RemovedTriggerRule(old))
