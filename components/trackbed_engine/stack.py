@@ -55,6 +55,11 @@ class Stack:
         self.name = name
         self._environment = {**os.environ, **pulumi_variables(project, engine)}
 
+    @property
+    def file(self) -> Path:
+        """The stack's configuration file, which holds the environment spec."""
+        return self.project / "stacks" / f"Pulumi.{self.name}.yaml"
+
     def exists(self) -> bool:
         """Whether the backend knows the stack."""
         return self.name in {
@@ -120,11 +125,10 @@ class Stack:
 
         The project's own state is new here, so the salt protects nothing, unless the file holds encrypted values.
         """
-        file = self.project / "stacks" / f"Pulumi.{self.name}.yaml"
-        text = file.read_text(encoding="utf-8")
+        text = self.file.read_text(encoding="utf-8")
         if default_backend(self.project, os.environ) and "secure:" not in text:
             kept = [line for line in text.splitlines(keepends=True) if not line.startswith("encryptionsalt:")]
-            file.write_text("".join(kept), encoding="utf-8")
+            self.file.write_text("".join(kept), encoding="utf-8")
 
     def _export(self) -> dict[str, Any]:
         return json.loads(self._run("stack", "export", "--stack", self.name))

@@ -16,6 +16,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from trackbed_engine.events import Change, Event
 
+PIPE_WIDTH = 240  # columns
 DOING = {"create": "creating", "change": "changing", "replace": "replacing", "delete": "deleting", "adopt": "adopting"}
 DONE = {
     "create": "created",
@@ -33,6 +34,14 @@ COLOURS = {
     "adopt": "cyan",
     "keep": "cyan",
 }
+
+
+def output_console(*, stderr: bool = False) -> Console:
+    """Return a console for people's eyes that does not cut lines off where the output goes to a file or a pipe."""
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
 
 
 class ProgressDisplay:

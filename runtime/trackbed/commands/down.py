@@ -18,14 +18,12 @@ def command(name: str, delete_data: bool, yes: bool) -> None:
 
     Data is kept, and the next `up` finds it again. May be interrupted and repeated.
     """
-    from rich.console import Console
-
-    from trackbed.display import ProgressDisplay, counted
+    from trackbed.display import ProgressDisplay, counted, output_console
     from trackbed.environments import disconnect, environment_home
     from trackbed.errors import UserError
     from trackbed.platform import open_stack
 
-    console = Console(stderr=True, highlight=False)
+    console = output_console(stderr=True)
     stack = open_stack(name)
     home = environment_home(stack.project, name)
     if not stack.exists() and not home.exists():

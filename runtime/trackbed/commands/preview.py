@@ -14,12 +14,10 @@ from trackbed.commands.options import json_option
 @json_option
 def command(name: str, as_json: bool) -> None:
     """Show what `trackbed up NAME` would change, and why; touches nothing."""
-    from rich.console import Console
-
-    from trackbed.display import ProgressDisplay, changes_table
+    from trackbed.display import ProgressDisplay, changes_table, output_console
     from trackbed.platform import open_stack
 
-    console = Console(stderr=True, highlight=False)
+    console = output_console(stderr=True)
     stack = open_stack(name)
     stack.make()
     with ProgressDisplay(f"finding out what would change in {name}", console):
@@ -29,4 +27,4 @@ def command(name: str, as_json: bool) -> None:
             json.dumps([{**vars(change), "name": change.name, "kind": change.kind} for change in planned], indent=2)
         )
         return
-    Console(highlight=False).print(changes_table(planned) if planned else f"{name}: nothing would change")
+    output_console().print(changes_table(planned) if planned else f"{name}: nothing would change")

@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from trackbed.commands.options import json_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from trackbed.contract import Contract
+    from trackbed.spec import EnvironmentSpec
 
 
 @click.command(epilog="Example: trackbed up local --yes")
@@ -21,15 +28,14 @@ def command(name: str, yes: bool, as_json: bool) -> None:
     Shows what will change and asks, works with progress, waits until each service is healthy, and sums up. It may be
     interrupted and repeated at any time. What died since the last `up` is started again.
     """
-    from rich.console import Console
-
-    from trackbed.display import ProgressDisplay, changes_table, counted
+    from trackbed.display import ProgressDisplay, changes_table, counted, output_console
     from trackbed.environments import connect, environment_home
     from trackbed.errors import UserError
     from trackbed.platform import open_stack
+    from trackbed.spec import read_spec
 
     began = time.monotonic()
-    console = Console(stderr=True, highlight=False)
+    console = output_console(stderr=True)
     stack = open_stack(name)
     stack.make()
     if not yes:
@@ -49,9 +55,18 @@ def command(name: str, yes: bool, as_json: bool) -> None:
         click.echo(json.dumps({"environment": found.contract.to_dict(), "changes": changes}, indent=2))
         return
     console.print(f"{name} is up: {counted(outcome.effective)}, {time.monotonic() - began:.1f} s")
-    tracking = found.contract.tracking.address
-    console.print(f"  tracking UI   {tracking.external or tracking.internal}")
-    for endpoint, described in found.contract.endpoints.items():
-        address = described.address
-        console.print(f"  endpoint      {address.external or address.internal}  ({endpoint}, model {described.model})")
+    _print_addresses(found.contract, read_spec(stack.file), console)
     console.print(f"next: trackbed run PROGRAM, trackbed status {name}, trackbed new-project DIRECTORY")
+
+
+def _print_addresses(contract: Contract, spec: EnvironmentSpec, console: Console) -> None:
+    rows = [("tracking UI", contract.tracking.address, spec.tracking.port, "")]
+    for wanted in spec.endpoints:
+        endpoint = contract.endpoints[wanted.name]
+        rows.append(("endpoint", endpoint.address, wanted.port, f"  ({wanted.name}, model {endpoint.model})"))
+    for title, address, port, about in rows:
+        url = address.external or address.internal
+        taken = (
+            "" if contract.home is None or url.endswith(f":{port}") else f"  (port {port} is in use by something else)"
+        )
+        console.print(f"  {title:<12}  {url}{about}{taken}")

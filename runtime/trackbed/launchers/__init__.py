@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -11,8 +12,48 @@ from trackbed.contract import Address, Contract
 from trackbed.errors import UserError
 
 
+@dataclass(frozen=True)
+class ServiceStatus:
+    """What is known about one service of an environment.
+
+    Args:
+        component: `tracking`, or `endpoint-<name>`.
+        state: `running`, or why it is not: `starting`, `stopped`, `fatal`, `changed`, `foreign`.
+        health: result of the last health check: `passing`, `failing` or `unknown`.
+        url: where it listens, from where this process runs; None while it is not known.
+        version: version of what runs in it; None where it does not tell.
+        started_at: epoch seconds of the last start; None when it never started.
+        restarts: how often it was restarted by its supervisor.
+    """
+
+    component: str
+    state: str
+    health: str
+    url: str | None = None
+    version: str | None = None
+    started_at: float | None = None
+    restarts: int = 0
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it runs as it should."""
+        return self.state == "running" and self.health != "failing"
+
+
 class Launcher(Protocol):
     """One ground, at run time."""
+
+    def services(self) -> list[ServiceStatus]:
+        """Return the state of every service, also of those that are down."""
+        ...
+
+    def logs(self, component: str, *, lines: int, follow: bool) -> Iterator[str]:
+        """Yield the last lines of a service's log, and then, where asked, each new one without end.
+
+        Raises:
+            UserError: there is no such component.
+        """
+        ...
 
     def address(self, address: Address) -> str:
         """Return the URL that works from where this process runs."""
@@ -62,6 +103,4 @@ def launcher_for(contract: Contract) -> Launcher:
         from trackbed.launchers.local import LocalLauncher
 
         return LocalLauncher(contract)
-    raise UserError(
-        f"the environment {contract.name!r} has target {contract.target!r}; this trackbed launches: local"
-    )
+    raise UserError(f"the environment {contract.name!r} has target {contract.target!r}; this trackbed launches: local")

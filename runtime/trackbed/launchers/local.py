@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NoReturn
 
 from trackbed.contract import Address, Contract
 from trackbed.errors import UserError
+from trackbed.launchers import ServiceStatus
 from trackbed.secrets import resolve_secret
 from trackbed.slots import Slots
+
+FOLLOW_SECONDS = 0.2
 
 
 class LocalLauncher:
@@ -32,6 +37,37 @@ class LocalLauncher:
         """Return the value behind a `file:` or `env:` reference."""
         return resolve_secret(reference)
 
+    def services(self) -> list[ServiceStatus]:
+        """Return the state of every supervised process of the environment."""
+        from trackbed_local.supervision import status
+
+        versions = {"tracking": self._contract.tracking.version}
+        found: list[ServiceStatus] = []
+        for process in status(self._home):
+            component = self._component(process.name)
+            found.append(
+                ServiceStatus(
+                    component=component,
+                    state=process.state,
+                    health=process.health,
+                    url=process.url,
+                    version=versions.get(component),
+                    started_at=process.started_at,
+                    restarts=process.restarts,
+                )
+            )
+        return found
+
+    def logs(self, component: str, *, lines: int, follow: bool) -> Iterator[str]:
+        """Yield lines of the log of a supervised process; survives the log's rotation."""
+        from trackbed_local.supervision import status
+
+        files = {self._component(process.name): process.log_file for process in status(self._home)}
+        if component not in files:
+            known = ", ".join(sorted(files)) or "none"
+            raise UserError(f"there is no component {component!r} with a log; there are: {known}")
+        yield from _followed(files[component], lines) if follow else _last(files[component], lines)
+
     def become(
         self, argv: Sequence[str], environment: Mapping[str, str], directory: Path | None, pool: str
     ) -> NoReturn:
@@ -45,13 +81,22 @@ class LocalLauncher:
             raise UserError(f"cannot start {argv[0]!r}: there is no such program") from error
 
     @contextmanager
-    def slot(self, pool: str, *, memory: int | None = None) -> Iterator[int]:
+    def slot(self, pool: str, *, memory: int | None = None) -> Generator[int]:
         """Hold a slot of the pool for the length of a `with` block."""
         held = self._slots(pool).acquire(label=f"trackbed {os.getpid()}", memory=memory)
         try:
             yield held.number
         finally:
             held.release()
+
+    @property
+    def _home(self) -> Path:
+        if self._contract.home is None:
+            raise UserError(f"the contract of {self._contract.name!r} names no home", hint="run `trackbed up` again")
+        return Path(self._contract.home)
+
+    def _component(self, process: str) -> str:
+        return process.removeprefix(f"{self._contract.name}-").removesuffix("-server")
 
     def _slots(self, pool: str) -> Slots:
         try:
@@ -66,3 +111,25 @@ class LocalLauncher:
             count=described.slots,
             memory=described.memory,
         )
+
+
+def _last(file: Path, lines: int) -> Iterator[str]:
+    with file.open(encoding="utf-8", errors="replace") if file.exists() else nullcontext(()) as opened:
+        yield from (line.rstrip("\n") for line in deque(opened, maxlen=lines))
+
+
+def _followed(file: Path, lines: int) -> Iterator[str]:
+    yield from _last(file, lines)
+    position = file.stat().st_size if file.exists() else 0
+    while True:
+        size = file.stat().st_size if file.exists() else 0
+        if size < position:
+            position = 0  # it was rotated: a new file has begun
+        if size > position:
+            with file.open("rb") as opened:
+                opened.seek(position)
+                new = opened.read()
+            complete = new.rfind(b"\n") + 1
+            position += complete
+            yield from new[:complete].decode("utf-8", errors="replace").splitlines()
+        time.sleep(FOLLOW_SECONDS)
