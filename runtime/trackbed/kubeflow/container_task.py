@@ -33,7 +33,8 @@ def main() -> int:
     own, words = _split([word.replace(sys.executable, "python3") for word in sys.argv[1:]], "--")
     given = parser.parse_args(own)
     command, arguments = _split(words, ARGUMENTS_FOLLOW)
-    for path in _outputs(json.loads(given.executor_input)):
+    outputs = json.loads(given.executor_input).get("outputs", {})
+    for path in _paths(outputs):
         path.parent.mkdir(parents=True, exist_ok=True)  # as the launcher of a cluster does
     argv = engine_command(
         given.engine,
@@ -43,7 +44,10 @@ def main() -> int:
         mounts={path: path for path in given.mount},
         variables=given.variable,
     )
-    return subprocess.run(argv).returncode
+    code = subprocess.run(argv).returncode
+    if code == 0:
+        _record_artifacts(outputs)
+    return code
 
 
 def engine_command(
@@ -81,13 +85,20 @@ def _split(words: Sequence[str], separator: str) -> tuple[list[str], list[str]]:
     return list(words[:position]), list(words[position + 1 :])
 
 
-def _outputs(executor_input: dict[str, Any]) -> Iterator[Path]:
-    outputs = executor_input.get("outputs", {})
+def _paths(outputs: dict[str, Any]) -> Iterator[Path]:
     yield from (Path(item["outputFile"]) for item in outputs.get("parameters", {}).values())
     for listed in outputs.get("artifacts", {}).values():
         yield from (Path(item["uri"]) for item in listed["artifacts"] if "://" not in item["uri"])
     if "outputFile" in outputs:
         yield Path(outputs["outputFile"])
+
+
+def _record_artifacts(outputs: dict[str, Any]) -> None:
+    """Add the artifacts that the task did not describe itself to its record, as the launcher of a cluster does."""
+    file = Path(outputs["outputFile"])
+    record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    record["artifacts"] = {**outputs.get("artifacts", {}), **record.get("artifacts", {})}
+    file.write_text(json.dumps(record), encoding="utf-8")
 
 
 if __name__ == "__main__":

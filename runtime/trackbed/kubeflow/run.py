@@ -136,14 +136,18 @@ def _execute(component: Any, values: Mapping[str, Any], tasks: TaskLog) -> tuple
     try:
         task = component(**values)
         outputs = {name: _output(value) for name, value in task.outputs.items()}
-        return outputs, "; ".join(tasks.undecided) or None
+        return outputs, _undecided(tasks)
     except (RuntimeError, ValueError) as error:
         if tasks.undecided:
-            return {}, "; ".join(tasks.undecided)
+            return {}, _undecided(tasks)
         # KFP tells a failed task by this exception; every other error is shown in full.
         if "finished with status" not in str(error):
             raise
         return {}, str(error)
+
+
+def _undecided(tasks: TaskLog) -> str | None:
+    return f"KFP's local execution cannot tell how to go on: {tasks.undecided[0]}" if tasks.undecided else None
 
 
 def _output(value: Any) -> str:

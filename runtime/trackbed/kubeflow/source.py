@@ -67,7 +67,7 @@ def read_source(tree: ast.Module) -> Source:
     return Source(
         pipelines=tuple(pipelines),
         inner=inner,
-        v1=bool(used & V1_ONLY) or any(_only_v1(node) for node in pipelines.values()),
+        v1=bool(used & V1_ONLY) or any(_only_v1(node, names) for node in pipelines.values()),
         runs_itself=bool(used & LOCAL_EXECUTION),
     )
 
@@ -114,9 +114,11 @@ def _decorated(node: ast.FunctionDef, names: Mapping[str, str]) -> bool:
     return any(_dotted(target, names) in PIPELINE_DECORATORS for target in targets)
 
 
-def _only_v1(node: ast.FunctionDef) -> bool:
-    """Whether a pipeline has a parameter without a type, which version 2 refuses."""
-    return any(argument.annotation is None for argument in (*node.args.args, *node.args.kwonlyargs))
+def _only_v1(node: ast.FunctionDef, names: Mapping[str, str]) -> bool:
+    """Whether a pipeline lacks its decorator or the type of a parameter, which version 2 refuses."""
+    return not _decorated(node, names) or any(
+        argument.annotation is None for argument in (*node.args.args, *node.args.kwonlyargs)
+    )
 
 
 def _given_to_the_compiler(tree: ast.Module) -> Iterator[str]:
