@@ -5,6 +5,8 @@ seen, and registered in MLflow. The alias `champion`, which the serving endpoint
 better on those images than the champion before it.
 """
 
+import os
+
 from metaflow import FlowSpec, Parameter, card, current, step
 from metaflow.cards import Image, Markdown, Table
 
@@ -169,6 +171,7 @@ class DigitsFlow(FlowSpec):
         version = client.get_registered_model(self.model_name).aliases.get(ALIAS)
         if version is None:
             return None, 0.0
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a log is no place for one
         champion = mlflow.pyfunc.load_model(f"models:/{self.model_name}/{version}")
         return version, float((champion.predict(self.held_out_images) == self.held_out_labels).mean())
 

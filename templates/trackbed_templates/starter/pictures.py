@@ -6,7 +6,7 @@ from sklearn.metrics import ConfusionMatrixDisplay
 from sklearn.pipeline import Pipeline
 
 SIDE = 8  # pixels of an image, across and down
-MOST_MISTAKES = 8  # pictures of mistakes in a row
+MOST_MISTAKES = 8  # pictures in a row
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray) -> Figure:
@@ -25,8 +25,9 @@ def worst_mistakes(model: Pipeline, images: np.ndarray, labels: np.ndarray) -> F
     wrong = np.flatnonzero(predictions != labels)
     worst = wrong[np.argsort(-confidence[wrong])][:MOST_MISTAKES]
 
-    figure = Figure(figsize=(1.5 * MOST_MISTAKES, 2), layout="constrained")
-    for axes, row in zip(figure.subplots(1, MOST_MISTAKES), worst, strict=False):
+    columns = max(1, len(worst))
+    figure = Figure(figsize=(1.5 * columns, 2), layout="constrained")
+    for axes, row in zip(figure.subplots(1, columns, squeeze=False)[0], worst, strict=False):
         axes.imshow(images[row].reshape(SIDE, SIDE), cmap="gray_r")
         axes.set_title(f"{labels[row]} read as {predictions[row]}")
     for axes in figure.axes:

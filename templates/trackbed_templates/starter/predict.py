@@ -6,6 +6,7 @@ trackbed run predict.py --url http://...     asks another one
 
 import argparse
 import os
+import sys
 
 import mlflow
 import requests
@@ -24,6 +25,7 @@ def main() -> None:
     if not arguments.url:
         parser.error("there is no endpoint named digits in this environment; give the address of another with --url")
 
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     images, labels = held_out(arguments.model)
     predictions = ask(arguments.url, images)
     print(picture(images[0]))
@@ -36,7 +38,10 @@ def main() -> None:
 
 def held_out(model: str) -> tuple[list[list[float]], list[int]]:
     """Return the images that the model was judged on, and their labels."""
-    run = mlflow.models.get_model_info(model).run_id
+    try:
+        run = mlflow.models.get_model_info(model).run_id
+    except mlflow.MlflowException as error:
+        sys.exit(f"there are no held-out images of {model} yet, run flow.py first ({error})")
     saved = mlflow.artifacts.load_dict(f"runs:/{run}/held_out.json")
     return saved["images"], saved["labels"]
 
@@ -44,8 +49,9 @@ def held_out(model: str) -> tuple[list[list[float]], list[int]]:
 def ask(url: str, images: list[list[float]]) -> list[int]:
     """Return the endpoint's predictions; one that is still loading its model is asked again for a while."""
     session = requests.Session()
-    retries = Retry(total=8, backoff_factor=0.3, status_forcelist=[503], allowed_methods=None)
-    session.mount("http", HTTPAdapter(max_retries=retries))
+    session.mount(
+        url, HTTPAdapter(max_retries=Retry(8, backoff_factor=0.3, status_forcelist=[503], allowed_methods=None))
+    )
     if token := os.environ.get("TRACKBED_ENDPOINT_DIGITS_TOKEN"):
         session.headers["Authorization"] = f"Bearer {token}"
     answer = session.post(f"{url}/invocations", json={"inputs": images}, timeout=60)
