@@ -38,12 +38,15 @@ def common_variables(contract: Contract, uri: str, launcher: Launcher) -> dict[s
 
     Returns:
         The variables of MLflow, TRACKBED_ENVIRONMENT (so that a program's own calls of `trackbed` work on the same
-        environment) and TRACKBED_ENDPOINT_<NAME>_URL for each endpoint.
+        environment) and for each endpoint TRACKBED_ENDPOINT_<NAME>_URL and, where it asks for one,
+        TRACKBED_ENDPOINT_<NAME>_TOKEN.
     """
-    endpoints = {
-        f"TRACKBED_ENDPOINT_{name.upper().replace('-', '_')}_URL": launcher.address(endpoint.address)
-        for name, endpoint in contract.endpoints.items()
-    }
+    endpoints: dict[str, str] = {}
+    for name, endpoint in contract.endpoints.items():
+        prefix = f"TRACKBED_ENDPOINT_{name.upper().replace('-', '_')}"
+        endpoints[f"{prefix}_URL"] = launcher.address(endpoint.address)
+        if endpoint.authentication is not None:
+            endpoints[f"{prefix}_TOKEN"] = launcher.secret(endpoint.authentication.secret)
     return {"TRACKBED_ENVIRONMENT": uri, **endpoints, **mlflow_variables(contract, launcher)}
 
 

@@ -67,6 +67,6 @@ def _print_addresses(contract: Contract, spec: EnvironmentSpec, console: Console
     for title, address, port, about in rows:
         url = address.external or address.internal
         taken = (
-            "" if contract.home is None or url.endswith(f":{port}") else f"  (port {port} is in use by something else)"
+            "" if contract.home is None or url.endswith(f":{port}") else f"  (port {port} was in use)"
         )
         console.print(f"  {title:<12}  {url}{about}{taken}")
