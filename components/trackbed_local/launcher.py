@@ -343,12 +343,12 @@ class Keeper:
         """Kill whatever carries our mark outside the group: what an earlier, killed copy left behind."""
         if sys.platform != "linux":
             return
-        mark = self._marker.encode() + b"\0"
+        mark = b"\0" + self._marker.encode() + b"\0"
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit():
                 continue
             try:
-                if mark in (folder / "environ").read_bytes() + b"\0":
+                if mark in b"\0" + (folder / "environ").read_bytes() + b"\0":
                     os.kill(int(folder.name), signal.SIGKILL)
             except OSError:
                 continue

@@ -213,6 +213,16 @@ def remove(home_path: Path, name: str, stop_timeout: float) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_all(home_path: Path) -> None:
+    """Stop and forget whatever runs in an environment, also what a killed `up` started and nobody recorded.
+
+    Args:
+        home_path: directory of the environment; one that is none, or has nothing running, is left alone.
+    """
+    for name in Home(home_path).program_names():
+        remove(home_path, name, 0)
+
+
 def inspect(program: Program, port: int | None) -> ProcessStatus:
     """Tell the state of a program, "changed" also when its configuration on disk is not the one described.
 

@@ -1,7 +1,7 @@
 """The supervisor of a local environment: starting it, talking to it, ending it, and the state of its programs.
 
 Each environment has one supervisord, a daemon of the user's own without a terminal, reached through a UNIX
-socket that only the user can open. Nothing here needs Pulumi, and `status` needs not even supervisord: every
+socket that only the user can open. Nothing here needs Pulumi, and `status` asks supervisord for nothing: every
 launcher writes down what it does, and whether the writer still lives tells whether that is true.
 """
 
@@ -73,12 +73,13 @@ class ProcessStatus:
     log_file: Path
 
 
-class SupervisorError(Exception):
-    """supervisord refused a request; `code` is its fault code."""
+class SupervisorError(UserError):
+    """supervisord refused a request or did not answer; `code` is its fault code, 0 for no answer."""
 
-    def __init__(self, fault: xmlrpc.client.Fault) -> None:
-        super().__init__(f"supervisord: {fault.faultString}")
-        self.code = fault.faultCode
+    def __init__(self, home: Home, reason: str, code: int = 0) -> None:
+        hint = f"Its log is {home.logs / 'supervisord.log'}."
+        super().__init__(f"The supervisor of {home.path}: {reason}.", hint=hint)
+        self.code = code
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -179,7 +180,7 @@ class Supervisor:
             name: the program.
             timeout: seconds its command gets to end by itself.
         """
-        with contextlib.suppress(SupervisorError):
+        with contextlib.suppress(SupervisorError):  # not running, or the supervisor died meanwhile
             self._call("stopProcess", name, True, timeout=timeout + 2 * KILL_MARGIN)
 
     def has_ended(self, name: str) -> bool:
@@ -195,7 +196,7 @@ class Supervisor:
         try:
             pid: int = self._call("getPID")
             self._call("shutdown")
-        except (OSError, SupervisorError, http.client.HTTPException):
+        except SupervisorError:
             return
         _await_end(pid)
 
@@ -214,7 +215,9 @@ class Supervisor:
             try:
                 return getattr(proxy.supervisor, method)(*arguments)
             except xmlrpc.client.Fault as fault:
-                raise SupervisorError(fault) from fault
+                raise SupervisorError(self.home, fault.faultString, fault.faultCode) from fault
+            except (OSError, http.client.HTTPException) as error:
+                raise SupervisorError(self.home, f"no answer to {method} ({error})") from error
 
 
 class _Faults:
@@ -281,8 +284,8 @@ def _state(home: Home, name: str, notes: dict[str, Any], port: int | None) -> St
     phase: str = notes["phase"]
     if phase == "finished":
         return "finished" if notes["lastExit"] == 0 else "fatal"
-    if launcher.identity(keeper["pid"]) != keeper["identity"]:
-        return "stopped"
+    if launcher.identity(keeper["pid"]) != keeper["identity"] or not Supervisor(home).is_alive():
+        return "stopped"  # a launcher whose supervisor is dead is about to end
     if notes["digest"] != launcher.config_digest(*configuration_on_disk(home, name)):
         return "changed"
     if phase == "stopped":

@@ -164,9 +164,6 @@ def test_killed_up_and_failed_start_are_repeated(stack: Stack, home: Path) -> No
     (home / "fail").unlink()
     stack(*UP)
     assert only_status(home).state == "running"
-    assert "6 unchanged" in stack(*UP)
-
-    shutil.rmtree(home / "run")  # somebody was too tidy
     stack("destroy", "--yes", "--skip-preview")
     assert not processes_of(home)
     assert home.exists()

@@ -183,6 +183,13 @@ def test_process_inputs_not_known_yet_pass_and_defaults_are_filled() -> None:
     assert (values["stopTimeoutSeconds"], values["logBackups"]) == (10, 3)
     assert checked(process, dict.fromkeys((*PROCESS, "environment", "restart", "healthCheck", "port"), UNKNOWN))
     assert process.preview({}, values)["port"] == UNKNOWN
+    assert Secret().preview({}, checked(Secret(), {"path": UNKNOWN}))["reference"] == UNKNOWN
+
+
+def test_state_of_an_earlier_version_can_be_read(tmp_path: Path) -> None:
+    state = {**PROCESS, "home": str(tmp_path), "state": "running"}  # before there were any optional inputs
+    read = Process(threading.Event()).read(state)
+    assert read is not None and read["state"] == "stopped"
 
 
 def test_process_differences_are_told_by_property() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ import pytest
 from local_provider_helpers import eventually, only_status, processes_of
 from trackbed.errors import UserError
 from trackbed_local import supervision
+from trackbed_local.kinds.directory import Directory
+from trackbed_local.launcher import identity
 from trackbed_local.layout import Home
 from trackbed_local.programs import HealthCheck, Program, Restart, bring_up, inspect, remove
 
@@ -102,7 +105,9 @@ def test_killed_supervisor_leaves_no_orphan_and_the_next_up_brings_all_back(home
 def test_up_right_after_the_supervisor_was_killed_makes_no_duplicate(home: Path, server: Server) -> None:
     bring_up(server("--child"))
     usual = len(processes_of(home))
-    os.kill(supervisor_pid(home), signal.SIGKILL)
+    supervisor = supervisor_pid(home)
+    os.kill(supervisor, signal.SIGKILL)
+    eventually(lambda: not identity(supervisor))
     again = bring_up(server("--child"))
     assert ask(again.url)["pid"] == again.pid
     assert len(processes_of(home)) == usual
@@ -308,6 +313,22 @@ def test_cancelled_wait_leaves_the_program_starting(server: Server, tmp_path: Pa
         bring_up(described, cancelled)
     up = bring_up(described)  # the repeated `up` waits for the same start
     assert (up.state, up.restarts) == ("running", 0)
+
+
+def test_removed_directory_has_nothing_running_in_it(home: Path, server: Server) -> None:
+    directory = Directory()
+    _, state = directory.create({"path": str(home), "mode": "0700"})
+    bring_up(server("--child"))  # by an `up` that was killed before it recorded this
+    directory.delete(state)
+    assert not home.exists()
+    assert not processes_of(home)
+
+
+def test_supervisor_that_lost_its_files_is_ended_with_its_programs(home: Path, server: Server) -> None:
+    bring_up(server("--child"))
+    shutil.rmtree(home / "run")
+    remove(home, "web", 5)
+    assert not processes_of(home)
 
 
 def test_worker_without_a_port(home: Path, server: Server) -> None:

@@ -10,6 +10,7 @@ from trackbed.errors import UserError
 
 from trackbed_local.kinds.base import Difference, Failure, Inputs, Properties, compare, mode_input
 from trackbed_local.layout import write_atomic
+from trackbed_local.programs import remove_all
 
 MARKER = ".trackbed-directory"  # holds the path it was made for, so that a copied tree is nobody's
 
@@ -60,11 +61,12 @@ class Directory:
         return self.create(news)[1]
 
     def delete(self, state: Properties) -> None:
-        """Remove the tree if the mark says that we made it."""
+        """Remove the tree if the mark says that we made it; nothing goes on running in it."""
         path = Path(state["path"])
         try:
             ours = not path.is_symlink() and (path / MARKER).read_text().strip() == str(path)
         except OSError:
             return
         if ours:
+            remove_all(path)  # a killed `up` may have started what no state knows of
             shutil.rmtree(path)

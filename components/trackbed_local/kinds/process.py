@@ -16,7 +16,7 @@ AS_IT_SHOULD_BE = ("running", "finished")
 EXPLANATIONS = {
     "starting": "is not healthy yet: `up` waits for it.",
     "stopped": "is not running: `up` starts it.",
-    "changed": "runs with a configuration that somebody else changed: `up` restarts it with its own.",
+    "changed": "runs with another configuration than its own: `up` restarts it.",
     "foreign": "lost its port to another program: `up` moves it to a free one.",
     "fatal": "keeps failing (its log says why): `up` starts it anew.",
 }
@@ -119,7 +119,8 @@ class Process:
         remove(Path(state["home"]), state["name"], state.get("stopTimeoutSeconds", 10))
 
     def _seen(self, state: Properties) -> ProcessStatus:
-        return inspect(_program(_recorded_inputs(state)), state.get("port"))
+        complete, _ = self.check({}, _recorded_inputs(state))  # a state of an earlier version may lack inputs
+        return inspect(_program(complete), state.get("port"))
 
 
 def _recorded_inputs(state: Properties) -> Properties:

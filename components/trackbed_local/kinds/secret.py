@@ -7,7 +7,7 @@ import secrets
 import string
 from pathlib import Path
 
-from trackbed_local.kinds.base import Difference, Failure, Inputs, Properties, compare
+from trackbed_local.kinds.base import UNKNOWN, Difference, Failure, Inputs, Properties, compare
 from trackbed_local.layout import write_atomic
 
 ALPHABET = string.ascii_letters + string.digits  # safe in URLs, INI files and shells without quoting
@@ -43,7 +43,8 @@ class Secret:
 
     def preview(self, _state: Properties, news: Properties) -> Properties:
         """Predict the reference."""
-        return {**news, "reference": f"file:{news['path']}"}
+        known = news["path"] != UNKNOWN
+        return {**news, "reference": f"file:{news['path']}" if known else UNKNOWN}
 
     def create(self, news: Properties) -> tuple[str, Properties]:
         """Write the value given; without one, adopt what the file holds, or generate."""
