@@ -36,6 +36,7 @@ while words[0].startswith("--"):
         environment[value] = os.environ[value]
     if option == "--volume":
         here, there = value.split(":")
+        assert os.path.exists(here), here
         words = [word.replace(there, here) for word in words]
 sys.exit(subprocess.run([*entry, *words[1:]], env=environment).returncode)
 """

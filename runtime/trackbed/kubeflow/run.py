@@ -109,7 +109,8 @@ def _run(spec: dict[str, Any], values: Mapping[str, Any], output: Path) -> int:
         )
     output.mkdir(parents=True, exist_ok=True)
     name = spec["pipelineInfo"]["name"]
-    with tempfile.TemporaryDirectory(prefix="kfp-workspace-", ignore_cleanup_errors=True) as workspace:
+    # KFP's own prefix, kfp-workspace, would be taken for the workspace's path in a task and be written over.
+    with tempfile.TemporaryDirectory(prefix="trackbed-", ignore_cleanup_errors=True) as workspace:
         mounts = [word for path in (output, workspace) for word in ("--mount", str(path))]
         adapted = ir.adapted(spec, _interpreter_with, ["--engine", engine or "", *mounts])
         component = components.load_component_from_text(yaml.safe_dump(adapted))

@@ -10,6 +10,7 @@ import ast
 import importlib.util
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ class Client(kfp.LocalClient):  # pyright: ignore[reportUntypedBaseClass]
     """
 
     def __init__(self, output: Path, environment: Path) -> None:
-        super().__init__(str(output))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="LocalClient is an Alpha")  # not the person's choice
+            super().__init__(str(output))
         self.output = output
         self.environment = environment
         self.execution: Execution | None = None

@@ -65,4 +65,4 @@ def _make(directory: Path, installs: Sequence[Install], base: Path) -> None:
     pip = [str(base / "bin" / "python"), "-m", "pip", "--python", str(directory / "bin" / "python"), "install"]
     for install in installs:
         if subprocess.run([*pip, *install]).returncode != 0:
-            raise InstallError(f"pip could not install what a component asks for: {' '.join(install)}")
+            raise InstallError(f"pip could not install what a component asks for: {' '.join(words)}")
