@@ -22,8 +22,7 @@ from trackbed.errors import UserError
 from trackbed.templates import template_text
 
 # Changes whenever environments are made differently from the same input, so that older ones are not taken for new.
-LAYOUT = "1"
-ENGINES_WITH_PIP = frozenset({"kubeflow", "kubeflow-v1"})  # their components install packages with pip at run time
+LAYOUT = "2"
 PROJECT_MARKERS = (".git", "pyproject.toml", "trackbed.yaml")
 KEY_LENGTH = 16
 MESSAGE_LINES = 30  # of uv's output, in an error
@@ -54,9 +53,9 @@ def environment_for(engine: str, project: Path) -> Path:
     if directory.is_dir():
         return directory
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with _only_builder(directory):
+    with _only_builder(directory) as held:
         if not directory.is_dir():
-            _build(engine, lock, requirements, directory)
+            _build(engine, lock, requirements, directory, held)
     return directory
 
 
@@ -109,8 +108,8 @@ def _texts(requirements: Path | None) -> Iterator[str]:
 
 
 @contextmanager
-def _only_builder(directory: Path) -> Generator[None]:
-    """Hold the build lock of one environment; the kernel lets go of it when its holder dies."""
+def _only_builder(directory: Path) -> Generator[int]:
+    """Hold the build lock of one environment, and give its descriptor; the kernel lets go when every holder is dead."""
     descriptor = os.open(directory.with_suffix(".building"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -121,12 +120,12 @@ def _only_builder(directory: Path) -> Generator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()}".encode(), 0)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _build(engine: str, lock: str, requirements: Path | None, directory: Path) -> None:
+def _build(engine: str, lock: str, requirements: Path | None, directory: Path, held: int) -> None:
     started = time.monotonic()
     for_project = f" and {requirements}" if requirements else ""
     _tell(f"making the {engine} environment from trackbed's lock{for_project} (once; later runs reuse it)")
@@ -135,13 +134,14 @@ def _build(engine: str, lock: str, requirements: Path | None, directory: Path) -
     shutil.rmtree(building, ignore_errors=True)  # what a killed build left; the build lock says nobody works on it
     try:
         lock_file.write_text(lock, encoding="utf-8")
-        # Relocatable, or the scripts in bin/ would name the directory it is built in.
-        seed = ["--seed"] if engine in ENGINES_WITH_PIP else []
-        _uv(["venv", "--relocatable", *seed, "--python", sys.executable, str(building)])
+        # Relocatable, or the scripts in bin/ would name the directory it is built in. With pip, by which components of
+        # Kubeflow install packages and MLflow finds out what a model needs.
+        _uv(["venv", "--relocatable", "--seed", "--python", sys.executable, str(building)], held)
         install = ["pip", "install", "--python", str(building / "bin" / "python")]
-        _uv([*install, "--compile-bytecode", "--require-hashes", "--requirements", str(lock_file)])
+        _uv([*install, "--compile-bytecode", "--require-hashes", "--requirements", str(lock_file)], held)
         if requirements is not None:
-            _uv([*install, "--constraints", str(lock_file), "--requirements", str(requirements)], requirements)
+            constrained = [*install, "--constraints", str(lock_file), "--requirements", str(requirements)]
+            _uv(constrained, held, requirements)
         building.rename(directory)
     finally:
         lock_file.unlink(missing_ok=True)
@@ -149,7 +149,7 @@ def _build(engine: str, lock: str, requirements: Path | None, directory: Path) -
     _tell(f"made {directory} in {time.monotonic() - started:.1f} s")
 
 
-def _uv(arguments: Sequence[str], requirements: Path | None = None) -> None:
+def _uv(arguments: Sequence[str], held: int, requirements: Path | None = None) -> None:
     from uv import find_uv_bin
 
     done = subprocess.run(
@@ -160,6 +160,7 @@ def _uv(arguments: Sequence[str], requirements: Path | None = None) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        pass_fds=[held],  # a uv that outlives a killed builder keeps the next one waiting
     )
     if done.returncode == 0:
         return

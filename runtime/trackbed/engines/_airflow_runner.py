@@ -26,6 +26,7 @@ import selectors
 import shlex
 import signal
 import sys
+import sysconfig
 import time
 import traceback
 import warnings
@@ -45,6 +46,7 @@ QUIET_LOGGERS = {
     "airflow.dag_processing": "WARNING",
     "airflow.models": "WARNING",
     "airflow.sdk._shared": "ERROR",
+    "airflow.sdk.api.client": "CRITICAL",  # what it reports is raised in the task too
     "airflow.sdk.definitions.dag": "WARNING",
     "airflow.serialization": "WARNING",
     "airflow.settings": "WARNING",
@@ -53,6 +55,7 @@ QUIET_LOGGERS = {
     "task": "WARNING",
 }
 WARNING = ": warning: "  # what `_show_warnings` puts between place and text
+LIBRARIES = (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"))
 PDEATHSIG = 1  # prctl's option: the signal a process gets when its parent dies
 INTERRUPTED = 130
 
@@ -179,7 +182,8 @@ def _quieten() -> None:
 
 
 def _show_warnings(say: Callable[[str], None]) -> None:
-    """Let every warning of this process be told by `say`, as one line with the place it is about."""
+    """Let each warning of this process be told once by `say`, as one line with the place it is about."""
+    told: set[str] = set()
 
     def show(
         message: Warning | str,
@@ -189,7 +193,13 @@ def _show_warnings(say: Callable[[str], None]) -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        say(f"{filename}:{lineno}{WARNING}{message}")
+        # A library that looks at all of Airflow's modules meets its old names too: that is none of the DAG's doing.
+        if filename.startswith(LIBRARIES) and category.__name__ == "DeprecatedImportWarning":
+            return
+        text = f"{filename}:{lineno}{WARNING}{message}"
+        if text not in told:
+            told.add(text)
+            say(text)
 
     warnings.showwarning = show
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,15 +16,16 @@ from trackbed.engines import Command, Context, Program
 NAME = "Airflow DAG file"
 LOOKED_FOR = "a Python file that imports airflow and defines a DAG: `DAG(...)`, or a function under `@dag`"
 
-DAG_CLASSES = frozenset({"DAG", "dag"})  # `airflow.models.DAG` and its kin, and the decorator of the TaskFlow API
+DAG_NAMES = frozenset({"DAG", "dag"})  # `airflow.models.DAG` and its kin, and the decorator of the TaskFlow API
 SQLITE_WAIT_SECONDS = 60  # how long a task waits while another one writes to the metadata database
 
 
 def recognises(program: Program) -> bool:
     """Whether the file imports airflow and makes a DAG."""
-    if b"airflow" not in program.text.encode() or not program.uses("airflow"):
+    if "airflow" not in program.text or not program.uses("airflow"):
         return False
-    return any(_makes_dag(node) for node in ast.walk(program.tree))
+    names = DAG_NAMES | frozenset(_aliases(program.tree))
+    return any(_makes_dag(node, names) for node in ast.walk(program.tree))
 
 
 def command(program: Program, context: Context) -> Command:
@@ -79,14 +80,20 @@ def airflow_variables(contract: Contract, dags: Path, environment: Path, caller:
     }
 
 
-def _makes_dag(node: ast.AST) -> bool:
+def _makes_dag(node: ast.AST, names: frozenset[str]) -> bool:
     """Whether a node is a call of a DAG class, or a function under the `@dag` decorator."""
     if isinstance(node, ast.Call):
-        return _last_name(node.func) == "DAG"
+        return _last_name(node.func) in names
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        made_by = (each.func if isinstance(each, ast.Call) else each for each in node.decorator_list)
-        return any(_last_name(decorator) in DAG_CLASSES for decorator in made_by)
+        return any(_last_name(decorator) in names for decorator in node.decorator_list)
     return False
+
+
+def _aliases(tree: ast.Module) -> Iterator[str]:
+    """Yield what the file calls Airflow's DAG class or decorator, after `import ... as`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "airflow":
+            yield from (alias.asname for alias in node.names if alias.name in DAG_NAMES and alias.asname)
 
 
 def _last_name(node: ast.expr) -> str:

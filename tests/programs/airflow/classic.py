@@ -1,4 +1,6 @@
-"""Classic operators with templates, a retry that is needed, a sibling module and a group of tasks."""
+"""Classic operators with templates, retries that are needed, a sibling module and a group of tasks."""
+import os
+import signal
 import textwrap
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +29,12 @@ with DAG(
         print("worked at try", ti.try_number)
         return Variable.get("colour", default="grey")
 
+    def die_first(ti=None):
+        if ti.try_number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        print("lived at try", ti.try_number)
+
+    PythonOperator(task_id="dies_once", python_callable=die_first)
     t2 = PythonOperator(task_id="flaky", python_callable=fail_first)
     t3 = BashOperator(
         task_id="templated",
