@@ -23,8 +23,7 @@ INTERRUPTED_STATUS = 130
 @environment_option
 @json_option
 @click.argument("study", type=click.Path(path_type=Path))
-@click.pass_context
-def command(context: click.Context, environment: str | None, as_json: bool, study: Path) -> None:
+def command(environment: str | None, as_json: bool, study: Path) -> None:
     """Tune the parameters of a program, as the file STUDY says.
 
     STUDY has the fields of Katib's Experiment spec (objective, algorithm, parameters, parallelTrialCount,
@@ -60,8 +59,11 @@ def command(context: click.Context, environment: str | None, as_json: bool, stud
             hint="mend the program and run the same command again: the study goes on",
         )
     if result.outcome == "interrupted":
-        click.echo(f"to go on, run the same command again: trackbed tune {study}", err=True)
-        context.exit(INTERRUPTED_STATUS)
+        raise UserError(
+            f"the study {described.name!r} was interrupted",
+            hint=f"to go on, run the same command again: trackbed tune {study}",
+            exit_code=INTERRUPTED_STATUS,
+        )
 
 
 def _require_packages() -> None:

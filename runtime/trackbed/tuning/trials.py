@@ -153,7 +153,7 @@ def start_reaper(mark: str) -> subprocess.Popen[bytes]:
     """Start the process that ends the trials when this one dies, however it dies: it sees its standard input close.
 
     Args:
-        mark: mark of all trials.
+        mark: mark of all trials of this tuner.
 
     Returns:
         The process; `dismiss_reaper` ends it when no trial is left.

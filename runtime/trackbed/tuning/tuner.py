@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import optuna
 from optuna.trial import TrialState
@@ -151,7 +152,6 @@ def tune(study: Study, environment: Environment, launcher: Launcher, display: Di
             tracking=Tracking(variables, experiment=experiment_name(study), study=study.name),
             display=display,
             logs=directories.logs,
-            # The same for every tuner of this study, so that each finds what another one left.
             mark=hashlib.sha256(f"{contract.tuning.storage}\n{study.name}".encode()).hexdigest()[:16],
             variables=variables,
             parallel=study.parallel_trials or contract.tuning.parallel_trials,
@@ -168,7 +168,7 @@ class Tuner:
         tracking: its MLflow runs.
         display: shows the progress.
         logs: directory of the trials' logs.
-        mark: what the processes of its trials are known by.
+        mark: what the processes of this study's trials are known by, whichever tuner started them.
         variables: environment variables of every trial.
         parallel: trials at the same time.
     """
@@ -193,6 +193,8 @@ class Tuner:
         self._display = display
         self._logs = logs
         self._mark = mark
+        # Its own below the study's, so that a dead tuner's reaper leaves alone what the next one has started meanwhile.
+        self._session = f"{mark}/{uuid4().hex[:8]}"
         self._variables = variables
         self._parallel = parallel
         self._running: list[RunningTrial] = []
@@ -208,7 +210,7 @@ class Tuner:
         self._say(f"logs of the trials: {self._logs}")
         with stop_signals(self._stop):
             self._recover()
-            reaper = start_reaper(self._mark)
+            reaper = start_reaper(self._session)
             try:
                 with self._display:
                     outcome, reason = self._loop()
@@ -263,7 +265,7 @@ class Tuner:
         process = start_trial(
             self._study,
             trial.params,
-            mark=f"{self._mark}/{trial.number}",
+            mark=f"{self._session}/{trial.number}",
             log=self._logs / f"trial-{trial.number}.log",
             variables={
                 **self._variables,
@@ -284,9 +286,11 @@ class Tuner:
     def _finish(self, running: RunningTrial, status: int) -> None:
         """Settle a trial whose process has ended.
 
-        MLflow is told before Optuna: after a kill between the two the trial counts as interrupted, and its run is marked
-        so by the next tuner.
+        MLflow is told before Optuna: after a kill between the two the trial counts as interrupted, and its run is so
+        marked by the next tuner.
         """
+        # Also of a trial that was quicker than the polls: the pruner compares later trials with it.
+        self._report(running)
         data = self._tracking.data(running.run)
         why = self._failure(status, data)
         self._settle(running, data, "failed" if why else "complete", "FAILED" if why else "FINISHED")
@@ -337,14 +341,18 @@ class Tuner:
         """Read the running trials' metrics, and end those that the pruner gives up."""
         self._polled = time.monotonic()
         for running in list(self._running):
-            for measured in self._tracking.history(running.run, self._metric):
-                running.latest = measured.value
-                if measured.step < 0 or measured.step in running.reported or math.isnan(measured.value):
-                    continue
-                running.reported.add(measured.step)
-                running.trial.report(measured.value, measured.step)
+            self._report(running)
             if running.reported and running.process.status() is None and running.trial.should_prune():
                 self._prune(running)
+
+    def _report(self, running: RunningTrial) -> None:
+        """Tell Optuna the metric's values that it does not know yet."""
+        for measured in self._tracking.history(running.run, self._metric):
+            running.latest = measured.value
+            if measured.step < 0 or measured.step in running.reported or math.isnan(measured.value):
+                continue
+            running.reported.add(measured.step)
+            running.trial.report(measured.value, measured.step)
 
     def _prune(self, running: RunningTrial) -> None:
         running.process.end()
@@ -383,7 +391,7 @@ class Tuner:
         if not self._running:
             return
         self._say(f"ending {len(self._running)} running trials")
-        end_processes(self._mark)
+        end_processes(self._session)
         for running in self._running:
             running.process.process.wait()
             self._record.interrupt(running.number)

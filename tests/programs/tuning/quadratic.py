@@ -17,6 +17,7 @@ parser.add_argument("--seconds", type=float, default=0)
 parser.add_argument("--with-library", action="store_true")
 arguments = parser.parse_args()
 
+print(f"from {time.time()}")
 time.sleep(arguments.seconds)
 loss = (arguments.x - 3) ** 2 + (arguments.y + 1) ** 2 + (arguments.kind == "steep")
 
@@ -39,4 +40,4 @@ else:
         },
         timeout=10,
     ).raise_for_status()
-print(f"loss {loss}")
+print(f"until {time.time()}")
