@@ -129,6 +129,22 @@ def accepts_connections(port: int, timeout: float = PROBE_TIMEOUT) -> bool:
         return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
+def sweep(home: str, name: str) -> None:
+    """Kill whatever carries a program's mark: what is left when its launcher was killed, or left its group.
+
+    Args:
+        home: directory of the environment.
+        name: the program.
+    """
+    mark = f"\0{MARKER}={_mark(home, name)}\0".encode()
+    for environment in Path("/proc").glob("[0-9]*/environ"):  # nothing where there is no /proc
+        try:
+            if mark in b"\0" + environment.read_bytes() + b"\0":
+                os.kill(int(environment.parent.name), signal.SIGKILL)
+        except OSError:  # gone meanwhile, or not ours
+            continue
+
+
 class StartError(Exception):
     """The command cannot be started this time; the message goes to its log."""
 
@@ -149,7 +165,6 @@ class Keeper:
         secrets = secrets_file.read_bytes() if secrets_file.exists() else b""
         self._secrets: dict[str, str] = json.loads(secrets) if secrets else {}
         self._digest = config_digest(content, secrets)
-        self._marker = f"{MARKER}={self._config['home']}::{self._name}"
         self._parent = os.getppid()
         self._stopping = 0  # the signal that told us to stop
         self._child = 0  # process id of the command, which leads a session and process group of its own
@@ -172,7 +187,7 @@ class Keeper:
         self._prepare_signals()
         if not self._lock():
             return LOCK_BUSY
-        self._sweep()
+        sweep(self._config["home"], self._name)
         if self._is_done():
             return self._earlier["lastExit"]
         while True:
@@ -282,8 +297,7 @@ class Keeper:
                 variables[name] = path.read_text().rstrip("\n")
             except OSError as error:
                 raise StartError(f"the secret for {name} cannot be read from {path}: {error.strerror}") from error
-        key, _, value = self._marker.partition("=")
-        return {**variables, key: value}
+        return {**variables, MARKER: _mark(self._config["home"], self._name)}
 
     def _start(self, command: list[str], environment: dict[str, str]) -> None:
         """Start a command as the leader of its own session, bound to the life of this process."""
@@ -319,7 +333,7 @@ class Keeper:
         while self._group_lives() and time.monotonic() < deadline:
             self._pause(0.05, until_exit=False, interruptible=False)
         self._signal_group(signal.SIGKILL)
-        self._sweep()
+        sweep(self._config["home"], self._name)
         while self._child_exit is None:
             self._pause(0.05, until_exit=True, interruptible=False)
         return self._child_exit
@@ -338,20 +352,6 @@ class Keeper:
             os.killpg(self._child, number)
         except (ProcessLookupError, PermissionError):
             return
-
-    def _sweep(self) -> None:
-        """Kill whatever carries our mark outside the group: what an earlier, killed copy left behind."""
-        if sys.platform != "linux":
-            return
-        mark = b"\0" + self._marker.encode() + b"\0"
-        for folder in Path("/proc").iterdir():
-            if not folder.name.isdigit():
-                continue
-            try:
-                if mark in b"\0" + (folder / "environ").read_bytes() + b"\0":
-                    os.kill(int(folder.name), signal.SIGKILL)
-            except OSError:
-                continue
 
     # -- waiting and signals --------------------------------------------------------------------------------
 
@@ -462,6 +462,10 @@ class Keeper:
             print(time.strftime("%Y-%m-%dT%H:%M:%S%z"), f"trackbed: {text}", flush=True)
         except OSError:  # supervisord, who reads our output, is gone
             return
+
+
+def _mark(home: str, name: str) -> str:
+    return f"{home}::{name}"
 
 
 def _ignore(_number: int, _frame: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -298,23 +299,23 @@ def _stop(home: Home, name: str, stop_timeout: float) -> None:
     if supervisor.is_alive():
         supervisor.stop(name, patience)
     _end_stray_launcher(home, name, patience)
+    launcher.sweep(str(home.path), name)
 
 
 def _end_stray_launcher(home: Home, name: str, stop_timeout: float) -> None:
     """Wait for a launcher that its supervisor no longer controls to end; kill it when it does not."""
     keeper = read_json(home.status(name)).get("launcher")
-    if keeper is None:
+    if keeper is None or not keeper["identity"]:
         return
+    pid: int = keeper["pid"]
     deadline = time.monotonic() + stop_timeout + 5
-    asked = False
-    while keeper["identity"] and launcher.identity(keeper["pid"]) == keeper["identity"]:
-        if not asked:
-            os.kill(keeper["pid"], signal.SIGTERM)
-            asked = True
-        if time.monotonic() > deadline:
-            os.kill(keeper["pid"], signal.SIGKILL)
-            return
-        time.sleep(READY_POLL)
+    with contextlib.suppress(ProcessLookupError):
+        if launcher.identity(pid) == keeper["identity"]:
+            os.kill(pid, signal.SIGTERM)
+        while launcher.identity(pid) == keeper["identity"]:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(READY_POLL)
 
 
 def _write_or_remove(path: Path, content: bytes) -> None:

@@ -331,6 +331,15 @@ def test_supervisor_that_lost_its_files_is_ended_with_its_programs(home: Path, s
     assert not processes_of(home)
 
 
+def test_removal_after_everything_that_watches_was_killed(home: Path, server: Server) -> None:
+    bring_up(server("--child"))
+    os.kill(supervisor_pid(home), signal.SIGSTOP)  # so that it cannot start another launcher
+    os.kill(launcher_pid(home), signal.SIGKILL)
+    os.kill(supervisor_pid(home), signal.SIGKILL)
+    remove(home, "web", 5)
+    eventually(lambda: not processes_of(home))
+
+
 def test_worker_without_a_port(home: Path, server: Server) -> None:
     worker = server(port=None, health_check=None, command=[sys.executable, "-c", "import time; time.sleep(600)"])
     up = bring_up(worker)
