@@ -166,7 +166,8 @@ def _list_problems(document: Document, place: Place, space: Mapping[str, Any], *
             continue
         same: object = str(value).lower() if isinstance(value, bool) else str(value)
         if kind == "discrete":
-            found = list(_number_problems(document, (*place, "list", position), value, parse_number))
+            # As text, since the schema allows a truth value in a list, and it is no number.
+            found = list(_number_problems(document, (*place, "list", position), str(value), parse_number))
             yield from found
             if found:
                 continue
