@@ -34,6 +34,9 @@ from trackbed_components.targets.base import (
     TuningStores,
 )
 
+POSTGRESQL_PORT = 5432  # preferred; the next free one is taken
+DATABASE = "mlflow"
+DATABASE_USER = "mlflow"
 HEALTH_TIMEOUT = 180  # seconds until a service that is still not healthy counts as failed
 
 
@@ -67,9 +70,30 @@ class LocalTarget(Target, Buckets, Databases, TuningStores, Services, Pools, Sec
         return Bucket(uri=self._data(name, path, args.disposable, opts).path.apply(file_uri))
 
     def database(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions) -> Database:
-        """Make a SQLite database in a directory of its own."""
+        """Make a SQLite database in a directory of its own, or run a PostgreSQL server of the environment's own."""
         directory = self._data(name, self._home / "data" / "tracking", args.disposable, opts)
+        if args.kind == "postgresql":
+            return self._postgresql(name, directory, args, opts)
         return Database(url=directory.path.apply(lambda path: f"sqlite:///{path}/mlflow.db"), ready=[directory])
+
+    def _postgresql(
+        self, name: str, directory: Directory, args: DatabaseArgs, opts: pulumi.ResourceOptions
+    ) -> Database:
+        # The password opens data that is kept, so it is kept with it.
+        password = self.secret(f"{name}-password", SecretArgs(disposable=args.disposable), opts)
+        module = [sys.executable, "-m", "trackbed_local.postgresql"]
+        server = Process(
+            f"{name}-server",
+            home=str(self._home),
+            name=f"{name}-server",
+            command=[*module, "serve", directory.path, "{port}", str(self._home / "run" / "postgresql")],
+            prepare=[[*module, "initialise", directory.path, DATABASE, DATABASE_USER]],
+            secret_references={"PGPASSWORD": password},
+            port=POSTGRESQL_PORT,
+            opts=opts,
+        )
+        url = server.port.apply(lambda port: f"postgresql+psycopg://{DATABASE_USER}@127.0.0.1:{port}/{DATABASE}")
+        return Database(url=url, password=password, ready=[server])
 
     def tuning_store(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions) -> Database:
         """Make a directory for Optuna's journal file."""
