@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import multiprocessing
 import os
@@ -98,19 +99,25 @@ def test_two_builders_share_the_work(cache: Path, project: Path, capfd: pytest.C
     assert capfd.readouterr().err.count("making the airflow environment") == 1
 
 
-def test_who_waits_is_told_for_whom(cache: Path, project: Path, capfd: pytest.CaptureFixture[str]):
+def build_and_tell(project: Path, log: Path) -> None:
+    with log.open("w") as told, contextlib.redirect_stderr(told):
+        environment_for("airflow", project)
+
+
+def test_who_waits_is_told_for_whom(cache: Path, project: Path, tmp_path: Path):
     made = environment_for("airflow", project)
-    capfd.readouterr()
     shutil.rmtree(made)
-    told = ""
+    log = tmp_path / "log"
+    log.touch()
+    builder = FORK.Process(target=build_and_tell, args=(project, log))
     with made.with_suffix(".building").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        builder = FORK.Process(target=build, args=(project, FORK.Queue()))
         builder.start()
-        while "waiting" not in told:
-            told += capfd.readouterr().err
+        while "waiting" not in log.read_text():
+            time.sleep(0.01)
+        fcntl.flock(lock, fcntl.LOCK_UN)  # the child has this file open too: closing it here would not free it
     builder.join()
-    assert f"waiting for process {os.getpid()}, which makes the same environment" in told
+    assert f"waiting for process {os.getpid()}, which makes the same environment" in log.read_text()
     assert version_in(made, "iniconfig") == "2.1.0"
 
 
