@@ -123,9 +123,7 @@ def find_engine(program: Program) -> Engine:
         UserError: the path does not exist, or no engine recognises it (the message says what was looked for).
     """
     if not program.path.exists():
-        raise UserError(
-            f"there is no file or directory {program.path}", hint="give the path of a program to run"
-        )
+        raise UserError(f"there is no file or directory {program.path}", hint="give the path of a program to run")
     looked_for: list[str] = []
     for engine in _engines():
         if engine.recognises(program):
