@@ -29,7 +29,7 @@ from starlette.routing import Route
 
 from trackbed.serving.follow import Follower, in_thread
 from trackbed.serving.metrics import Metrics
-from trackbed.serving.predictors import Predictor, SchemaRefusal
+from trackbed.serving.predictors import InputRefusal, Predictor
 from trackbed.serving.protocols import Call, invocations, open_inference
 from trackbed.serving.refusals import Refusal
 from trackbed.serving.registry import Registry, signature_matches
@@ -299,8 +299,8 @@ def _answer(body: bytes, revision: Revision, decode: Decode) -> bytes:
 def _call(call: Call, predictor: Predictor) -> bytes:
     try:
         predictions = predictor.predict(call.data, call.params)
-    except SchemaRefusal as error:
-        raise call.explain(str(error)) from error
+    except InputRefusal as error:
+        raise call.explain(str(error), error.by_model) from error
     return call.encode(predictions)
 
 

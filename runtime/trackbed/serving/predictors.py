@@ -10,8 +10,6 @@ import logging
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
-from trackbed.serving.refusals import Refusal
-
 if TYPE_CHECKING:
     from mlflow.models import Model
     from mlflow.pyfunc import PyFuncModel
@@ -25,8 +23,17 @@ REFUSING_ERRORS = (ValueError,)
 REFUSING_ERRORS_WITHOUT_SIGNATURE = (ValueError, TypeError, LookupError)
 
 
-class SchemaRefusal(Exception):
-    """The model's signature refuses the input; the message is MLflow's."""
+class InputRefusal(Exception):
+    """The input is refused.
+
+    Args:
+        words: why, in MLflow's or the model's words.
+        by_model: the model itself refuses it, after its signature took it.
+    """
+
+    def __init__(self, words: str, *, by_model: bool) -> None:
+        super().__init__(words)
+        self.by_model = by_model
 
 
 class Predictor(Protocol):
@@ -41,8 +48,7 @@ class Predictor(Protocol):
         """Return the predictions. Blocks; may be called from several threads at once.
 
         Raises:
-            SchemaRefusal: the signature refuses the data.
-            Refusal: the model itself refuses the data.
+            InputRefusal: the signature or the model itself refuses the data.
         """
         ...
 
@@ -82,12 +88,12 @@ class PyfuncPredictor:
             return self._model.predict(data, params=params)
         except MlflowException as error:
             if error.error_class == "SCHEMA_ENFORCEMENT_FAILED" or error.message.startswith("Invalid parameters"):
-                raise SchemaRefusal(error.message) from error
+                raise InputRefusal(error.message, by_model=False) from error
             if error.get_http_status_code() < 500:
-                raise Refusal(f"the model refuses the input: {error.message}") from error
+                raise InputRefusal(error.message, by_model=True) from error
             raise
         except self._refusing as error:
-            raise Refusal(f"the model refuses the input: {error}") from error
+            raise InputRefusal(str(error), by_model=True) from error
 
     def warm(self) -> None:
         """Predict once with the model's own input example, so that the first request does not pay for it.

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from trackbed.serving.refusals import Refusal
+
 
 @dataclass(frozen=True)
 class Call:
@@ -18,11 +20,11 @@ class Call:
         data: the model's input.
         params: parameters of the prediction; None when none were given.
         encode: turns what the model returned into the body of the answer, JSON.
-        explain: names the field that is at fault after the model's signature refused the data; given the refusal's own
-            words, returns the refusal to answer with.
+        explain: names the field that is at fault after the input was refused; given the words of who refused it, and
+            whether that was the model itself rather than its signature, returns the refusal to answer with.
     """
 
     data: Any
     params: dict[str, Any] | None
     encode: Callable[[Any], bytes]
-    explain: Callable[[str], Exception]
+    explain: Callable[[str, bool], Refusal]

@@ -48,14 +48,10 @@ def diagnose_json(document: dict[str, Any], schema: Schema | None, params: Param
     Returns:
         The refusal that names the field; None when nothing is found.
     """
-    formats = [key for key in document if key in FORMATS]
-    if len(formats) != 1:
-        problem = "exactly one of the input formats must be there"
-        return Refusal(problem, field="(body)", value=list(document), allowed=list(FORMATS))
-    name = formats[0]
-    value = document[name]
-    found = _diagnose_form(name, value)
+    found = diagnose_form(document)
     if found is None and schema is not None:
+        [name] = [key for key in document if key in FORMATS]
+        value = document[name]
         found = (
             _diagnose_tensor(name, value, schema) if schema.is_tensor_spec() else _diagnose_columns(name, value, schema)
         )
@@ -81,7 +77,14 @@ def diagnose_csv(text: str, schema: Schema | None) -> Refusal | None:
     return _missing("line 1", header, schema) or _misfit(cells, schema)
 
 
-def _diagnose_form(name: str, value: Any) -> Refusal | None:
+def diagnose_form(document: dict[str, Any]) -> Refusal | None:
+    """Find what is wrong with the form of a JSON body, whatever the model; see `diagnose_json`."""
+    formats = [key for key in document if key in FORMATS]
+    if len(formats) != 1:
+        problem = "exactly one of the input formats must be there"
+        return Refusal(problem, field="(body)", value=list(document), allowed=list(FORMATS))
+    [name] = formats
+    value = document[name]
     if name == "dataframe_split":
         return _diagnose_split(value)
     if name == "dataframe_records":

@@ -12,7 +12,7 @@ from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
 from trackbed.serving.protocols import Call
-from trackbed.serving.protocols.diagnosis import diagnose_csv, diagnose_json
+from trackbed.serving.protocols.diagnosis import diagnose_csv, diagnose_form, diagnose_json
 from trackbed.serving.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -77,16 +77,18 @@ def _decode_json(body: bytes, predictor: Predictor) -> Call:
     schema = metadata.get_input_schema()
     original = dict(document)  # MLflow takes `params` out of the one it is given
 
-    def explain(words: str) -> Refusal:
+    def explain(words: str, by_model: bool) -> Refusal:
+        if by_model:
+            return _refused_by_model(words, diagnose_form(original))
         return diagnose_json(original, schema, metadata.get_params_schema()) or Refusal(_reason(words), field=BODY)
 
     try:
         parsed = _parse_json_data(document, metadata, schema)
     except MlflowException as error:
-        raise explain(error.message) from error
+        raise explain(error.message, False) from error
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError, AttributeError) as error:
         # MLflow's parser indexes into what it expects; what it trips over is in the body, since nothing else went in.
-        raise explain(str(error)) from error
+        raise explain(str(error), False) from error
     return Call(parsed.data, parsed.params, _encode_bare if parsed.is_unified_llm_input else _encode, explain)
 
 
@@ -100,13 +102,15 @@ def _decode_csv(body: bytes, predictor: Predictor) -> Call:
     except UnicodeDecodeError as error:
         raise Refusal(f"not UTF-8: {error.reason} at byte {error.start}", field=BODY) from error
 
-    def explain(words: str) -> Refusal:
+    def explain(words: str, by_model: bool) -> Refusal:
+        if by_model:
+            return _refused_by_model(words, None)
         return diagnose_csv(text, schema) or Refusal(_reason(words), field=BODY)
 
     try:
         data = parse_csv_input(StringIO(text), schema=schema)  # pyright: ignore[reportArgumentType]
     except (MlflowException, ValueError, TypeError, LookupError, OverflowError) as error:
-        raise explain(str(error)) from error
+        raise explain(str(error), False) from error
     return Call(data, None, _encode, explain)
 
 
@@ -114,13 +118,13 @@ def _decode_parquet(body: bytes) -> Call:
     from mlflow.exceptions import MlflowException
     from mlflow.pyfunc.scoring_server import parse_parquet_input
 
-    def explain(words: str) -> Refusal:
-        return Refusal(_reason(words), field=BODY)
+    def explain(words: str, by_model: bool) -> Refusal:
+        return _refused_by_model(words, None) if by_model else Refusal(_reason(words), field=BODY)
 
     try:
         data = parse_parquet_input(BytesIO(body))
     except MlflowException as error:
-        raise explain(error.message) from error
+        raise explain(error.message, False) from error
     return Call(data, None, _encode, explain)
 
 
@@ -157,6 +161,14 @@ def _encode_bare(predictions: Any) -> bytes:
     printed = StringIO()
     unwrapped_predictions_to_json(predictions, printed)
     return printed.getvalue().encode()
+
+
+def _refused_by_model(words: str, form: Refusal | None) -> Refusal:
+    # pandas fills what is too short with missing values, which the signature lets through and most models do not.
+    if form is None:
+        return Refusal(f"the model refuses the input: {words}", field=BODY)
+    problem = f"{form.problem}; the model refuses the input: {words}"
+    return Refusal(problem, field=form.field, value=form.value, allowed=form.allowed)
 
 
 def _reason(words: str) -> str:

@@ -128,7 +128,9 @@ def decode(body: bytes, *, model: str, version: str, predictor: Predictor) -> Ca
         answer["outputs"] = _select(_from_model(predictions, outputs), wanted)
         return json.dumps(answer).encode()
 
-    def explain(words: str) -> Refusal:
+    def explain(words: str, by_model: bool) -> Refusal:
+        if by_model:
+            return Refusal(f"the model refuses the input: {words}", field="inputs")
         return Refusal(
             words.rpartition("Error: ")[2].strip()[:500], field="inputs", allowed=_describe(schema, UNNAMED_INPUT)
         )
