@@ -165,8 +165,9 @@ def test_a_killed_tuner_leaves_nothing_and_the_study_goes_on(ground: Ground, tmp
     finished = [run for run in runs if run["status"] == "FINISHED"]
     assert sorted(float(run["params"]["x"]) for run in finished) == [1, 2, 3, 4, 5]
     cut_off = [run["tags"]["trackbed.state"] for run in runs if run["status"] == "KILLED"]
-    assert cut_off == ["interrupted"] * result["trials"]["interrupted"]
-    assert result["trials"]["interrupted"] >= 1
+    assert set(cut_off) == {"interrupted"}
+    # A trial that was killed before its run was made has none.
+    assert len(cut_off) <= result["trials"]["interrupted"]
 
 
 def test_an_interrupt_ends_the_trials_and_says_how_to_go_on(ground: Ground, tmp_path: Path) -> None:

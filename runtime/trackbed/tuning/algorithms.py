@@ -145,9 +145,12 @@ _WARM_UP = {
 }
 
 ALGORITHMS: Mapping[str, AlgorithmKind] = {
-    "tpe": AlgorithmKind("TPESampler", _TPE, {"multivariate": False}),
+    # A trial that runs counts as a poor one until it ends, or parallel trials would crowd at the same point.
+    "tpe": AlgorithmKind("TPESampler", _TPE, {"multivariate": False, "constant_liar": True}),
     "multivariate-tpe": AlgorithmKind(
-        "TPESampler", {**_TPE, "group": _flag("group")}, {"multivariate": True, "warn_independent_sampling": False}
+        "TPESampler",
+        {**_TPE, "group": _flag("group")},
+        {"multivariate": True, "constant_liar": True, "warn_independent_sampling": False},
     ),
     "cmaes": AlgorithmKind(
         "CmaEsSampler",
