@@ -76,11 +76,9 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit with an honest status."""
     try:
-        cli(standalone_mode=False)
+        status = cli(standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
-    except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -94,6 +92,9 @@ def main() -> None:
         # The reader of a pipe (head, less) went away: that is its right.
         sys.stderr.close()
         sys.exit(141)
+    # Without its standalone mode, click hands back the status of a command that asked to exit.
+    if isinstance(status, int):
+        sys.exit(status)
 
 
 if __name__ == "__main__":

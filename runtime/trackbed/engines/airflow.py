@@ -5,12 +5,10 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path
 
 from trackbed.configuration import artifact_path
 from trackbed.contract import Contract
-from trackbed.engine_environments import environment_for
 from trackbed.engines import Command, Context, Program
 
 NAME = "Airflow DAG file"
@@ -37,6 +35,9 @@ def command(program: Program, context: Context) -> Command:
     Raises:
         UserError: the environment of Airflow cannot be made.
     """
+    # Imported here: every run of any program asks this module whether it is a DAG file.
+    from trackbed.engine_environments import environment_for
+
     environment = environment_for("airflow", program.path.parent)
     runner = Path(__file__).with_name("_airflow_runner.py")
     return Command(
@@ -59,6 +60,8 @@ def airflow_variables(contract: Contract, dags: Path, environment: Path, caller:
         caller: the environment variables of the caller.
     """
     home = Path(contract.home or artifact_path(contract)) / "airflow"
+    from importlib.resources import files
+
     settings = str(files("trackbed_templates").joinpath("engines/airflow"))
     defaults = {
         # As many tasks at once as the pool has slots: Airflow's own default starts 32.
