@@ -530,6 +530,12 @@ class Scheduler:
             return order.get(ti.task_id, len(order)), ti.map_index
 
         tis = sorted(run.record.get_task_instances(session=session), key=place)
+        if not tis and run.dag.tasks:
+            _say(
+                f"{run.dag.dag_id}: no task was due at {run.record.logical_date.isoformat()}: "
+                "their start_date is later; give a later --logical-date"
+            )
+            return False
         rows = [
             (_label(ti), str(ti.state or "not run").replace("_", " "), str(ti.try_number or "-"), _seconds(ti))
             for ti in tis
