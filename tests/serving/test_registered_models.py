@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from serving_ground import IRIS, Platform, RunningEndpoint, free_port, split
 from sklearn.linear_model import LogisticRegression
-from trackbed.__main__ import cli
+from trackbed.cli import cli
 from trackbed.contract import Address, Artifacts, Authentication, Contract, Endpoint, Pool, Tracking
 from trackbed.errors import UserError
 from trackbed.models import Move, promote, rollback, set_traffic, traffic

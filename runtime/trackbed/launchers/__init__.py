@@ -68,7 +68,7 @@ class Launcher(Protocol):
         ...
 
     def become(
-        self, argv: Sequence[str], environment: Mapping[str, str], directory: Path | None, pool: str
+        self, argv: Sequence[str], environment: Mapping[str, str], directory: Path | None, *, pool: str, label: str
     ) -> NoReturn:
         """Take a slot of the pool and replace this process by the tool.
 
@@ -77,6 +77,7 @@ class Launcher(Protocol):
             environment: the whole environment of the tool.
             directory: working directory; None keeps the current one.
             pool: name of the pool whose slot is held as long as the tool runs.
+            label: what runs, shown to those who wait for a slot.
         """
         ...
 

@@ -69,10 +69,10 @@ class LocalLauncher:
         yield from _followed(files[component], lines) if follow else _last(files[component], lines)
 
     def become(
-        self, argv: Sequence[str], environment: Mapping[str, str], directory: Path | None, pool: str
+        self, argv: Sequence[str], environment: Mapping[str, str], directory: Path | None, *, pool: str, label: str
     ) -> NoReturn:
         """Take a slot, then replace this process by the tool; the slot is free again when the tool ends."""
-        self._slots(pool).acquire(label=" ".join(argv[1:3]), inherit=True)
+        self._slots(pool).acquire(label=label, inherit=True)
         if directory is not None:
             os.chdir(directory)
         try:
