@@ -16,7 +16,7 @@ from trackbed_components.artifact_store import ArtifactStore, ArtifactStoreArgs
 from trackbed_components.compute_pool import ComputePool, ComputePoolArgs
 from trackbed_components.serving_endpoint import ServingEndpoint, ServingEndpointArgs
 from trackbed_components.targets.base import Documents, Target, require
-from trackbed_components.tracking_server import TrackingServer, TrackingServerArgs, TrackingServerOutputs
+from trackbed_components.tracking_server import ADMINISTRATOR, TrackingServer, TrackingServerArgs, TrackingServerOutputs
 from trackbed_components.tuning_service import TuningService, TuningServiceArgs
 
 
@@ -148,7 +148,9 @@ def _tracking(
 
 
 def _existing_tracking(url: str, username: str | None, password: str | None) -> TrackingServerOutputs:
-    authentication = None if password is None else Authentication(kind="basic", username=username, secret=password)
+    authentication = None
+    if password is not None:
+        authentication = Authentication(kind="basic", username=username or ADMINISTRATOR, secret=password)
     return TrackingServerOutputs(
         address=pulumi.Output.from_input(Address(internal=url, external=url)),
         authentication=None if authentication is None else pulumi.Output.from_input(authentication),
