@@ -6,14 +6,14 @@ under the config key `trackbed:environment`; a file that holds nothing but the s
 
 from __future__ import annotations
 
+import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trackbed.documents import Document, Problem, nearest, read_document, refuse, schema_problems
+from trackbed.documents import Document, Problem, nearest, read_document, refuse, schema, schema_problems, shown_path
 
 CONFIG_KEY = "trackbed:environment"
 DEFAULT_POOL = "default"
@@ -102,7 +102,7 @@ def read_spec(path: Path) -> EnvironmentSpec:
 
     Raises:
         UserError: the file cannot be read.
-        ProblemsError: it has problems; all are told, each with its line.
+        DocumentError: it has problems; all are told, each with its line.
     """
     document = spec_document(read_document(path))
     refuse(document, spec_problems(document))
@@ -113,19 +113,27 @@ def spec_document(document: Document) -> Document:
     """Return the part of a document that is the spec: the value of the config key, or the whole.
 
     Raises:
-        ProblemsError: the document is a stack file without an environment.
+        DocumentError: the document is a stack file without an environment.
     """
     value = document.value
-    if not isinstance(value, dict) or "config" not in value:
+    if not isinstance(value, dict):
+        return document
+    if "config" not in value:
+        for key in map(str, value):
+            if key == CONFIG_KEY or (nearest(key, ("config",)) and key not in schema("environment")["properties"]):
+                told = f"unknown key {key!r}; a stack file has the environment under config, {CONFIG_KEY}"
+                suggestion = nearest(key, ("config",)) or "write config: above it, and indent it"
+                refuse(document, [document.problem((key,), told, suggestion)])
         return document
     config: Any = value["config"]
     if not isinstance(config, dict) or CONFIG_KEY not in config:
-        keys = list(config) if isinstance(config, dict) else []
-        suggestion = nearest(CONFIG_KEY, keys) and f"is {keys[0]!r} meant to be {CONFIG_KEY!r}?"
-        refuse(
-            document,
-            [document.problem(("config",), f"there is no key {CONFIG_KEY!r} with the environment in it", suggestion)],
-        )
+        keys = [str(key) for key in config] if isinstance(config, dict) else []
+        near = next((key for key in keys if nearest(key, (CONFIG_KEY,))), None)
+        told = f"there is no key {CONFIG_KEY!r} with the environment in it"
+        place, suggestion = ("config",), ""
+        if near is not None:
+            place, suggestion = ("config", near), f"is {near!r} meant to be {CONFIG_KEY!r}?"
+        refuse(document, [document.problem(place, told, suggestion)])
     return document.below("config", CONFIG_KEY)
 
 
@@ -138,7 +146,7 @@ def spec_problems(document: Document) -> list[Problem]:
 
 
 def build_spec(value: Mapping[str, Any]) -> EnvironmentSpec:
-    """Build the typed spec from a document that has no problems."""
+    """Build the typed spec from a document that has no problems; a block with nothing in it counts as absent."""
     tracking: dict[str, Any] = value.get("tracking") or {}
     database = tracking.get("database", "sqlite")
     pools = {name: _pool(pool or {}) for name, pool in (value.get("pools") or {}).items()}
@@ -153,7 +161,7 @@ def build_spec(value: Mapping[str, Any]) -> EnvironmentSpec:
             database=database if isinstance(database, str) else ExternalDatabase(**database),
             auth=tracking.get("auth", "none"),
             port=tracking.get("port", TRACKING_PORT),
-            allowed_hosts=tuple(tracking.get("allowedHosts", ())),
+            allowed_hosts=tuple(tracking.get("allowedHosts") or ()),
         ),
         artifacts_uri=(value.get("artifacts") or {}).get("uri"),
         pools={DEFAULT_POOL: PoolSpec(), **pools},
@@ -204,13 +212,15 @@ def _endpoints(document: Document) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _unique_endpoint_names(document: Document) -> Iterator[Problem]:
-    names = Counter(str(endpoint.get("name")) for _, endpoint in _endpoints(document))
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     for position, endpoint in _endpoints(document):
-        name = str(endpoint.get("name"))
-        if names[name] > 1 and name in seen:
-            yield document.problem(("endpoints", position, "name"), f"two endpoints are named {name!r}", "rename one")
-        seen.add(name)
+        name = endpoint.get("name")
+        if not isinstance(name, str):
+            continue
+        if name in seen:
+            told = f"{name!r} is the name of endpoints[{seen[name]}] already"
+            yield document.problem(("endpoints", position, "name"), told, "names must differ")
+        seen.setdefault(name, position)
 
 
 def _traffic_sums_to_100(document: Document) -> Iterator[Problem]:
@@ -236,7 +246,7 @@ def _distinct_ports(document: Document) -> Iterator[Problem]:
             continue
         if port in places:
             yield document.problem(path, f"port {port} is taken by {places[port]} already", "give another port")
-        places[port] = ".".join(str(step) for step in path)
+        places.setdefault(port, shown_path(path))
 
 
 def _pool_memory(document: Document) -> Iterator[Problem]:
@@ -257,6 +267,26 @@ def _pool_memory(document: Document) -> Iterator[Problem]:
             )
 
 
+def _finite_processors(document: Document) -> Iterator[Problem]:
+    pools = document.value.get("pools")
+    for name, pool in pools.items() if isinstance(pools, dict) else ():
+        cpu = pool.get("cpu") if isinstance(pool, dict) else None
+        if isinstance(cpu, float) and math.isnan(cpu):
+            yield document.problem(("pools", name, "cpu"), "NaN is not a number of processors")
+
+
+def _no_password_in_database_url(document: Document) -> Iterator[Problem]:
+    tracking = document.value.get("tracking")
+    database = tracking.get("database") if isinstance(tracking, dict) else None
+    url = database.get("url") if isinstance(database, dict) else None
+    for key in re.findall(r"[?&]([^=&]*passw[^=&]*)=", url, re.IGNORECASE) if isinstance(url, str) else ():
+        yield document.problem(
+            ("tracking", "database", "url"),
+            f"the URL holds a secret ({key})",
+            "remove it, and give `password` beside `url` as a reference",
+        )
+
+
 def _existing_tracking_server(document: Document) -> Iterator[Problem]:
     tracking = document.value.get("tracking")
     if not isinstance(tracking, dict):
@@ -267,6 +297,9 @@ def _existing_tracking_server(document: Document) -> Iterator[Problem]:
                 yield document.problem(
                     ("tracking", key), f"{key!r} cannot stand beside 'url': that server exists already", "remove one"
                 )
+        if "username" in tracking and "password" not in tracking:
+            told = "'username' needs 'password' beside it"
+            yield document.problem(("tracking", "username"), told, "add a reference to the password")
         return
     for key in ("username", "password"):
         if key in tracking:
@@ -282,5 +315,7 @@ CHECKS = (
     _traffic_sums_to_100,
     _distinct_ports,
     _pool_memory,
+    _finite_processors,
+    _no_password_in_database_url,
     _existing_tracking_server,
 )
