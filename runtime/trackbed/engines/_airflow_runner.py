@@ -463,10 +463,12 @@ class Scheduler:
         """Print what a task printed; a warning that an earlier task gave is not repeated."""
         for line in lines:
             text = line.decode("utf-8", errors="replace")
-            if WARNING in text and text in self._warnings:
-                continue
             if WARNING in text:
-                self._warnings.add(text)
+                place, _, message = text.partition(WARNING)
+                key = place.rpartition(":")[0] + message  # by file, not by line: once is enough
+                if key in self._warnings:
+                    continue
+                self._warnings.add(key)
             print(f"[{child.label}] {text}")
         sys.stdout.flush()
 
