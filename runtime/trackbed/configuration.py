@@ -1,4 +1,4 @@
-"""Renders the contract into each tool's own configuration, as the environment variables that the tool documents."""
+"""What every program of an environment is configured with; what only one tool needs is in its engine's module."""
 
 from __future__ import annotations
 
@@ -48,23 +48,6 @@ def common_variables(contract: Contract, uri: str, launcher: Launcher) -> dict[s
         if endpoint.authentication is not None:
             endpoints[f"{prefix}_TOKEN"] = launcher.secret(endpoint.authentication.secret)
     return {"TRACKBED_ENVIRONMENT": uri, **endpoints, **mlflow_variables(contract, launcher)}
-
-
-def metaflow_variables(contract: Contract) -> dict[str, str]:
-    """Return the METAFLOW_* variables: where flows keep artifacts, cards and metadata.
-
-    Args:
-        contract: the environment; a local one keeps everything below its artifact store.
-    """
-    root = f"{artifact_path(contract)}/metaflow"
-    return {
-        "METAFLOW_DEFAULT_DATASTORE": "local",
-        "METAFLOW_DEFAULT_METADATA": "local",
-        "METAFLOW_DATASTORE_SYSROOT_LOCAL": root,
-        # As many tasks at once as the pool has slots; `--max-workers` of the flow still decides when it is given.
-        "METAFLOW_RUN_MAX_WORKERS": str(contract.pools["default"].slots),
-        "METAFLOW_RESUME_MAX_WORKERS": str(contract.pools["default"].slots),
-    }
 
 
 def artifact_path(contract: Contract) -> str:

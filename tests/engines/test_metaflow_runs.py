@@ -12,7 +12,7 @@ import metaflow
 import pytest
 from support import EXECUTABLES, ROOT, RunningEnvironment
 from trackbed.engines import Program, find_engine
-from trackbed.engines.metaflow import variables
+from trackbed.engines.metaflow import metaflow_variables
 
 FLOWS = ROOT / "tests" / "programs" / "metaflow"
 TUTORIALS = Path(metaflow.__file__).parent / "tutorials"
@@ -103,7 +103,7 @@ def test_retry_and_catch(environment: RunningEnvironment):
 
 
 def test_a_flow_started_by_hand_is_seen_by_trackbed(environment: RunningEnvironment, tmp_path: Path):
-    flow, by_hand = str(FLOWS / "greeting.py"), {**environment.variables, **variables(environment.contract)}
+    flow, by_hand = str(FLOWS / "greeting.py"), {**environment.variables, **metaflow_variables(environment.contract)}
     command = [sys.executable, flow, "run", "--tag", "by-hand", "--run-id-file", "id"]
     subprocess.run(command, env=by_hand, cwd=tmp_path, check=True, capture_output=True)
     run = (tmp_path / "id").read_text(encoding="utf-8")

@@ -28,7 +28,8 @@ def command(environment: str | None, as_json: bool, tool: str | None) -> None:
     if tool == "pulumi":
         _print_exports(_pulumi_variables())
         return
-    from trackbed.configuration import common_variables, metaflow_variables, mlflow_variables
+    from trackbed.configuration import common_variables, mlflow_variables
+    from trackbed.engines.metaflow import metaflow_variables
     from trackbed.environments import resolve_environment
     from trackbed.launchers import launcher_for
 

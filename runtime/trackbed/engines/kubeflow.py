@@ -6,14 +6,16 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from trackbed.configuration import artifact_path
 from trackbed.contract import Contract
 from trackbed.engines import Command, Context, Program
 from trackbed.errors import UserError
-from trackbed.kubeflow.source import Source, read_source
+
+if TYPE_CHECKING:
+    from trackbed.kubeflow.source import Source
 
 NAME = "Kubeflow pipeline"
 LOOKED_FOR = (
@@ -30,7 +32,7 @@ _MARKS = re.compile(r"schemaVersion|argoproj\.io")
 def recognises(program: Program) -> bool:
     """Whether the file defines a Kubeflow pipeline or is a compiled one."""
     if program.path.suffix == ".py":
-        return program.uses("kfp") and bool(read_source(program.tree).pipelines)
+        return program.uses("kfp") and bool(_read(program).pipelines)
     document = _document(program)
     return _is_compiled(document) or _is_workflow(document)
 
@@ -42,7 +44,7 @@ def command(program: Program, context: Context) -> Command:
         UserError: only a cluster can run the program, or the environment's artifact store is no directory.
     """
     if program.path.suffix == ".py":
-        return _source_command(program, context, read_source(program.tree))
+        return _source_command(program, context, _read(program))
     document = _document(program)
     if _is_workflow(document):
         raise UserError(
@@ -57,6 +59,13 @@ def command(program: Program, context: Context) -> Command:
             hint="run the Python file that it was compiled from, or compile that with kfp 2",
         )
     return _driver(program, context, "run.py", _environment("kubeflow", program))
+
+
+def _read(program: Program) -> Source:
+    # Imported here: every run of any program asks this module whether it is a pipeline.
+    from trackbed.kubeflow.source import read_source
+
+    return read_source(program.tree)
 
 
 def _source_command(program: Program, context: Context, source: Source) -> Command:

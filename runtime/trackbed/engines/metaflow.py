@@ -11,7 +11,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from trackbed.configuration import metaflow_variables
+from trackbed.configuration import artifact_path
 from trackbed.contract import Contract
 from trackbed.engines import Command, Context, Program
 from trackbed.errors import UserError
@@ -49,22 +49,32 @@ def command(program: Program, context: Context) -> Command:
             f"{program.path} is a Metaflow flow, and {sys.executable} has no metaflow",
             hint=f"{sys.executable} -m pip install metaflow",
         )
-    configured = variables(context.contract)
-    _join_cards(Path(configured["METAFLOW_DATASTORE_SYSROOT_LOCAL"]))
     arguments = program.arguments or ("run",)
-    return Command([sys.executable, str(program.path), *arguments], configured)
+    return Command([sys.executable, str(program.path), *arguments], metaflow_variables(context.contract))
 
 
-def variables(contract: Contract) -> dict[str, str]:
-    """Return all that Metaflow's command line and client need: its configuration, cards and a user they accept.
+def metaflow_variables(contract: Contract) -> dict[str, str]:
+    """Return the METAFLOW_* variables: where flows keep artifacts, cards and metadata, and a user Metaflow accepts.
+
+    Makes the place where cards are kept.
 
     Args:
-        contract: the environment.
+        contract: the environment; a local one keeps everything below its artifact store.
     """
-    configured = metaflow_variables(contract)
-    # Otherwise cards land below the current directory. In 2.19 any value makes Metaflow keep them beside the artifacts.
-    cards = configured["METAFLOW_DATASTORE_SYSROOT_LOCAL"]
-    return {**configured, "METAFLOW_CARD_LOCALROOT": cards, **_user()}
+    root = f"{artifact_path(contract)}/metaflow"
+    _join_cards(Path(root))
+    slots = str(contract.pools["default"].slots)
+    return {
+        "METAFLOW_DEFAULT_DATASTORE": "local",
+        "METAFLOW_DEFAULT_METADATA": "local",
+        "METAFLOW_DATASTORE_SYSROOT_LOCAL": root,
+        # Otherwise cards land below the current directory. In 2.19 any value makes Metaflow keep them with artifacts.
+        "METAFLOW_CARD_LOCALROOT": root,
+        # As many tasks at once as the pool has slots; `--max-workers` of the flow still decides when it is given.
+        "METAFLOW_RUN_MAX_WORKERS": slots,
+        "METAFLOW_RESUME_MAX_WORKERS": slots,
+        **_user(),
+    }
 
 
 def _join_cards(root: Path) -> None:

@@ -7,7 +7,6 @@ arguments name no environment manager, `environment_manager` chooses one from wh
 from __future__ import annotations
 
 import os
-import platform
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -168,7 +167,7 @@ def _has(requirement: str) -> bool:
             return True
         if wanted.extras or wanted.url:
             return False
-        installed = platform.python_version() if wanted.name == "python" else version(wanted.name)
+        installed = ".".join(map(str, sys.version_info[:3])) if wanted.name == "python" else version(wanted.name)
     except (InvalidRequirement, PackageNotFoundError):
         return False
     return wanted.specifier.contains(installed, prereleases=True)

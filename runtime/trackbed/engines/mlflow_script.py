@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from trackbed.engines import Command, Context, Program
-from trackbed.engines.metaflow import variables as metaflow_variables
+from trackbed.engines.metaflow import metaflow_variables
 
 NAME = "MLflow script"
 LOOKED_FOR = "a Python file that imports mlflow, at any place"
