@@ -193,7 +193,7 @@ def read_weights(text: str) -> dict[str, int]:
     """
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or not all(type(weight) is int for weight in document.values()):  # pyright: ignore
         raise UserError(f'{text!r} holds no weights; allowed is an object such as {{"champion": 100}}')

@@ -150,15 +150,15 @@ def register_mixed(name: str, **config: Any) -> str:
     return str(logged.registered_model_version)
 
 
-def register_iris(name: str, strength: float, *, tensors: bool = False) -> LogisticRegression:
+def register_iris(name: str, strength: float, *, tensors: bool = False, signed: bool = True) -> LogisticRegression:
     inputs = IRIS.to_numpy() if tensors else IRIS
     model = LogisticRegression(C=strength, max_iter=500).fit(inputs, SPECIES)
     with mlflow.start_run():
         mlflow.sklearn.log_model(
             model,
             name="model",
-            signature=infer_signature(inputs, model.predict(inputs)),
-            input_example=None if tensors else inputs.head(2),
+            signature=infer_signature(inputs, model.predict(inputs)) if signed else None,
+            input_example=inputs.head(2) if signed and not tensors else None,
             pip_requirements=REQUIREMENTS,
             registered_model_name=name,
         )

@@ -27,6 +27,7 @@ from trackbed.serving.predictors import Predictor, load_predictor
 from trackbed.serving.registry import Registry
 from trackbed.serving.revisions import Revision, Revisions
 
+KEEP_ALIVE_SECONDS = 75  # longer than common clients and balancers keep an idle connection, so that they close it
 GRACE_SECONDS = 30  # for requests that are on their way when the process is told to end
 
 
@@ -75,6 +76,7 @@ def main() -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
 

@@ -104,6 +104,12 @@ class Follower:
             self.registry_problem = None
 
     def _reconcile(self) -> None:
+        try:
+            self._apply()
+        except Exception:  # a mistake of ours must not end the following: the next poll tries again
+            log.exception("the state of the registry could not be applied")
+
+    def _apply(self) -> None:
         state = self._state
         if state is None:
             problem = f"the model registry cannot be read: {self.registry_problem}"
