@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from trackbed.commands.options import environment_option, json_option
+
+if TYPE_CHECKING:
+    from trackbed.documents import Document
+    from trackbed.environments import Environment
 
 TOOLS = ("metaflow", "mlflow", "airflow", "shell", "pulumi")
 
@@ -32,6 +38,7 @@ def command(environment: str | None, as_json: bool, tool: str | None) -> None:
     from trackbed.engines.metaflow import metaflow_variables
     from trackbed.environments import resolve_environment
     from trackbed.launchers import launcher_for
+    from trackbed.origins import flattened, origin
 
     found = resolve_environment(environment)
     launcher = launcher_for(found.contract)
@@ -44,24 +51,29 @@ def command(environment: str | None, as_json: bool, tool: str | None) -> None:
     if tool is not None:
         _print_exports(exports[tool]())
         return
-    document = found.contract.to_dict()
+    spec = _spec_of(found)
+    values = [(place, value, origin(place, spec)) for place, value in flattened(found.contract.to_dict())]
     if as_json:
-        click.echo(json.dumps({"environment": document, "uri": found.uri, "source": found.source}, indent=2))
+        origins = {place: came_from for place, _, came_from in values}
+        document = {"environment": found.contract.to_dict(), "uri": found.uri, "source": found.source}
+        click.echo(json.dumps({**document, "origins": origins}, indent=2))
         return
     click.echo(f"{found.contract.name}: chosen because {found.source}; read from {found.uri}")
-    width = max(len(place) for place, _ in _flattened(document))
-    for place, value in _flattened(document):
-        click.echo(f"  {place:<{width}}  {value}")
+    width = max(len(place) for place, _, _ in values)
+    for place, value, came_from in values:
+        click.echo(f"  {place:<{width}}  {value}  ({came_from})")
 
 
-def _flattened(document: object, place: str = "") -> list[tuple[str, str]]:
-    if isinstance(document, dict) and document:
-        return [
-            line
-            for key, value in document.items()
-            for line in _flattened(value, f"{place}.{key}" if place else str(key))
-        ]
-    return [(place, str(document))]
+def _spec_of(found: Environment) -> Document | None:
+    """Return the environment's file where it is at hand: a contract from elsewhere comes without it."""
+    from trackbed.documents import read_document
+    from trackbed.environments import project_root
+    from trackbed.spec import spec_document
+
+    home = found.contract.home
+    project = project_root(Path(home)) if home else None
+    file = project / "stacks" / f"Pulumi.{Path(home).name}.yaml" if project and home else None
+    return spec_document(read_document(file)) if file and file.exists() else None
 
 
 def _print_exports(variables: dict[str, str]) -> None:
