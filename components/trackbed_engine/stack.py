@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import psutil
@@ -17,9 +20,11 @@ from trackbed.errors import ProblemsError, UserError
 
 from trackbed_engine.events import ROOT_TYPE, Change, Event, Failure, Finished, read_events
 from trackbed_engine.install import Engine
+from trackbed_engine.plugin import Plugin
 from trackbed_engine.settings import default_backend, pulumi_variables
 
 LOCKED = re.compile(r"created by (?P<user>\S+)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<time>\S+)")
+MISSING = re.compile(r"no stack named '.*' found")
 UNHELPFUL = re.compile(r"^(update|preview|destroy|refresh) failed$")
 
 OnEvent = Callable[[Event], None]
@@ -42,7 +47,7 @@ class Outcome:
 
 
 class Stack:
-    """A stack of a project, driven through the Pulumi CLI.
+    """A stack of a project, driven through the Pulumi CLI; as a context manager it keeps a plugin for its operations.
 
     Args:
         project: the directory that holds Pulumi.yaml.
@@ -54,6 +59,18 @@ class Stack:
         self.project = project
         self.name = name
         self._environment = {**os.environ, **pulumi_variables(project, engine)}
+        self._plugin: Plugin | None = None
+
+    def __enter__(self) -> Stack:
+        self._plugin = Plugin(self._environment)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._plugin is not None:
+            self._plugin.end()
+            self._plugin = None
 
     @property
     def file(self) -> Path:
@@ -66,23 +83,18 @@ class Stack:
             stack["name"].rsplit("/", 1)[-1] for stack in json.loads(self._run("stack", "ls", "--json"))
         }
 
-    def make(self) -> None:
-        """Make the stack where the backend does not know it."""
-        if self.exists():
-            return
-        self._drop_foreign_salt()
-        self._run("stack", "init", self.name, "--no-select")
-
     def preview(self, on_event: OnEvent) -> Outcome:
-        """Find out what `up` would do; touches nothing.
+        """Find out what `up` would do; touches nothing, but makes the stack where the backend does not know it.
 
         Raises:
             UserError: the program, the spec or a resource's check refused.
         """
-        return self._operate(["preview"], on_event)
+        return self._operate_made(["preview"], on_event)
 
     def up(self, on_event: OnEvent, *, refresh: bool = True) -> Outcome:
         """Bring the resources to what the program says; may be repeated after it was interrupted.
+
+        The stack is made where the backend does not know it.
 
         Args:
             on_event: called with each event.
@@ -91,7 +103,7 @@ class Stack:
         Raises:
             UserError: something failed; the message has every failure.
         """
-        return self._operate(["up", "--yes", "--skip-preview", *(["--refresh"] if refresh else [])], on_event)
+        return self._operate_made(["up", "--yes", "--skip-preview", *(["--refresh"] if refresh else [])], on_event)
 
     def destroy(self, on_event: OnEvent) -> Outcome:
         """Take all resources away; what is retained stays. May be repeated after it was interrupted.
@@ -133,6 +145,15 @@ class Stack:
     def _export(self) -> dict[str, Any]:
         return json.loads(self._run("stack", "export", "--stack", self.name))
 
+    def _operate_made(self, arguments: Sequence[str], on_event: OnEvent) -> Outcome:
+        # Asking whether the stack exists would cost each later operation a start of the engine.
+        try:
+            return self._operate(arguments, on_event)
+        except MissingError:
+            self._drop_foreign_salt()
+            self._run("stack", "init", self.name, "--no-select")
+        return self._operate(arguments, on_event)
+
     def _operate(self, arguments: Sequence[str], on_event: OnEvent) -> Outcome:
         try:
             return self._stream(arguments, on_event)
@@ -152,25 +173,32 @@ class Stack:
             command,
             cwd=self.project,
             env=self._streaming(),
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            process_group=0,  # out of reach of Ctrl-C, which is handed on below, once
         ) as running:
             assert running.stdout is not None
             said: list[str] = []
-            for event in read_events(_remember(running.stdout, said)):
-                if isinstance(event, Failure):
-                    failures.append(event)
-                elif isinstance(event, Finished) and ROOT_TYPE not in event.change.urn.split("::"):
-                    changes[event.change.urn] = event.change
-                on_event(event)
+            try:
+                for event in read_events(_remember(running.stdout, said)):
+                    if isinstance(event, Failure):
+                        failures.append(event)
+                    elif isinstance(event, Finished) and ROOT_TYPE not in event.change.urn.split("::"):
+                        changes[event.change.urn] = event.change
+                    on_event(event)
+            except KeyboardInterrupt:
+                _interrupt(running)
+                raise
         if running.returncode != 0:
             self._raise(failures, "".join(said))
         return Outcome(list(changes.values()))
 
     def _streaming(self) -> dict[str, str]:
-        # Without it `preview --json` prints one document at its end.
-        return {**self._environment, "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
+        # Without this variable `preview --json` prints one document at its end.
+        streaming = {**self._environment, "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
+        return streaming if self._plugin is None else {**streaming, **self._plugin.variables(streaming)}
 
     def _run(self, *arguments: str, input: str | None = None) -> str:
         done = subprocess.run(
@@ -188,6 +216,8 @@ class Stack:
 
     def _raise(self, failures: Sequence[Failure], said: str) -> None:
         """Raise what went wrong, in the engine's own words but for a held lock, which names its holder."""
+        if MISSING.search(said):
+            raise MissingError(said.strip())
         lock = LOCKED.search(said)
         if lock is not None:
             raise LockedError(self.name, lock)
@@ -198,6 +228,10 @@ class Stack:
         ]
         told = list(dict.fromkeys(told)) or [said.strip() or "the engine gave no reason"]
         raise ProblemsError(f"the environment {self.name!r} could not be brought to what its file says", told)
+
+
+class MissingError(UserError):
+    """The backend does not know the stack."""
 
 
 class LockedError(UserError):
@@ -212,6 +246,14 @@ class LockedError(UserError):
         holder = f"{lock['user']} on {lock['host']} (process {lock['pid']}) since {lock['time']}"
         super().__init__(f"the environment {stack!r} is locked by {holder}", hint="wait until it has ended")
         self.is_stale = lock["host"] == socket.gethostname() and not _is_pulumi(int(lock["pid"]))
+
+
+def _interrupt(running: subprocess.Popen[str]) -> None:
+    """Let the engine give up what it waits for and put its state in order; a second Ctrl-C ends it at once."""
+    while running.poll() is None:
+        running.send_signal(signal.SIGINT)
+        with suppress(KeyboardInterrupt):
+            running.communicate()
 
 
 def _is_pulumi(pid: int) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf import empty_pb2
 from pulumi.provider.experimental import provider as api
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.server import ProviderServicer
@@ -121,6 +122,15 @@ class LocalProvider(api.Provider):
         """Let operations that wait for a health check give up; what they started goes on."""
         self._cancelled.set()
 
+    def attach(self, engine: str) -> None:
+        """Serve another engine, one after the other: what an earlier one has cancelled counts no more.
+
+        Args:
+            engine: its address.
+        """
+        self._engine = engine
+        self._cancelled.clear()
+
     def _kind(self, type_token: str) -> Kind:
         kind = self._kinds.get(type_token.rsplit("$", 1)[-1])
         if kind is None:
@@ -152,7 +162,20 @@ def to_values(properties: Properties, secret: Iterable[str]) -> Values:
 
 
 class _Servicer(ProviderServicer):
-    """Tells a user's error as its message alone; the base class adds a traceback to every error."""
+    """Tells a user's error as its message alone, where the base class adds a traceback; lets engines attach.
+
+    Args:
+        provider: what serves the requests.
+        engine: address of the engine that started it; empty for a plugin that waits for engines to attach.
+    """
+
+    def __init__(self, provider: LocalProvider, engine: str) -> None:
+        super().__init__(sys.argv[1:], version("trackbed"), provider, engine_address=engine)
+        self._local = provider
+
+    async def Attach(self, request: Any, context: Any) -> Any:
+        self._local.attach(request.address)
+        return empty_pb2.Empty()
 
     async def Create(self, request: Any, context: Any) -> Any:
         return await _told(super().Create(request, context), context)
@@ -174,7 +197,7 @@ class _Servicer(ProviderServicer):
 
 
 def main() -> None:
-    """Serve the provider until the engine that started this plugin is done with it, or gone."""
+    """Serve the provider until what started this plugin, an engine or `trackbed`, is done with it, or gone."""
     engine = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
     with contextlib.suppress(KeyboardInterrupt):  # how the engine ends its plugins
         asyncio.run(_serve(engine, os.getppid()))
@@ -183,8 +206,7 @@ def main() -> None:
 
 async def _serve(engine: str, parent: int) -> None:
     server = grpc.aio.server(options=_GRPC_CHANNEL_OPTIONS)
-    servicer = _Servicer(sys.argv[1:], version("trackbed"), LocalProvider(engine), engine_address=engine)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(_Servicer(LocalProvider(engine), engine), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(port, flush=True)  # how the engine learns where to connect

@@ -5,8 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from trackbed_engine.stack import Stack
 
 
 @click.command(epilog="Example: trackbed down local")
@@ -18,13 +22,19 @@ def command(name: str, delete_data: bool, yes: bool) -> None:
 
     Data is kept, and the next `up` finds it again. May be interrupted and repeated.
     """
+    from trackbed.platform import open_stack
+
+    with open_stack(name) as stack:
+        _take_down(stack, delete_data, yes)
+
+
+def _take_down(stack: Stack, delete_data: bool, yes: bool) -> None:
     from trackbed.display import ProgressDisplay, counted, output_console
     from trackbed.environments import disconnect, environment_home
     from trackbed.errors import UserError
-    from trackbed.platform import open_stack
 
     console = output_console(stderr=True)
-    stack = open_stack(name)
+    name = stack.name
     home = environment_home(stack.project, name)
     if not stack.exists() and not home.exists():
         console.print(f"{name} is not up, and has left nothing")

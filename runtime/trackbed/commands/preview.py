@@ -18,9 +18,7 @@ def command(name: str, as_json: bool) -> None:
     from trackbed.platform import open_stack
 
     console = output_console(stderr=True)
-    stack = open_stack(name)
-    stack.make()
-    with ProgressDisplay(f"finding out what would change in {name}", console):
+    with open_stack(name) as stack, ProgressDisplay(f"finding out what would change in {name}", console):
         planned = stack.preview(lambda event: None).effective
     if as_json:
         click.echo(

@@ -36,18 +36,17 @@ def command(name: str, yes: bool, as_json: bool) -> None:
 
     began = time.monotonic()
     console = output_console(stderr=True)
-    stack = open_stack(name)
-    stack.make()
-    if not yes:
-        with ProgressDisplay(f"finding out what would change in {name}", console):
-            planned = stack.preview(lambda event: None).effective
-        console.print(changes_table(planned) if planned else f"{name}: nothing would change")
-        if not sys.stdin.isatty():
-            raise UserError("nobody can be asked here whether to go on", hint=f"trackbed up {name} --yes")
-        if planned:
-            click.confirm("Go on?", abort=True, err=True)
-    with ProgressDisplay(f"bringing up {name}", console) as progress:
-        outcome = stack.up(progress.on_event)
+    with open_stack(name) as stack:
+        if not yes:
+            with ProgressDisplay(f"finding out what would change in {name}", console):
+                planned = stack.preview(lambda event: None).effective
+            console.print(changes_table(planned) if planned else f"{name}: nothing would change")
+            if not sys.stdin.isatty():
+                raise UserError("nobody can be asked here whether to go on", hint=f"trackbed up {name} --yes")
+            if planned:
+                click.confirm("Go on?", abort=True, err=True)
+        with ProgressDisplay(f"bringing up {name}", console) as progress:
+            outcome = stack.up(progress.on_event)
     contract = environment_home(stack.project, name) / "contract.json"
     found = connect(str(contract), name=name, replace=True)
     if as_json:
@@ -66,7 +65,5 @@ def _print_addresses(contract: Contract, spec: EnvironmentSpec, console: Console
         rows.append(("endpoint", endpoint.address, wanted.port, f"  ({wanted.name}, model {endpoint.model})"))
     for title, address, port, about in rows:
         url = address.external or address.internal
-        taken = (
-            "" if contract.home is None or url.endswith(f":{port}") else f"  (port {port} was in use)"
-        )
+        taken = "" if contract.home is None or url.endswith(f":{port}") else f"  (port {port} was in use)"
         console.print(f"  {title:<12}  {url}{about}{taken}")
