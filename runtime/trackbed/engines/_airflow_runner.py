@@ -69,16 +69,16 @@ def main(arguments: Sequence[str]) -> int:
     _encrypt_secrets(home)
     _quieten()
     _migrate_once(home)
-    bag = _load(options.file)
-    if bag is None:
+    defined = _load(options.file)
+    if defined is None:
         return 1
-    dags = _chosen(bag, options.dag_id)
+    dags = _chosen(defined, options.dag_id)
     if not dags:
         return 2
     _warm_execution_api()
     from airflow.configuration import conf
 
-    scheduler = Scheduler(bag.dags, conf.getint("core", "parallelism"), options.mark_success_pattern)
+    scheduler = Scheduler(defined, conf.getint("core", "parallelism"), options.mark_success_pattern)
     succeeded = True
     for dag in dags:
         if dag.dag_id not in scheduler.triggered:  # then it has run already, because a DAG before it wanted it
@@ -204,8 +204,8 @@ def _show_warnings(say: Callable[[str], None]) -> None:
     warnings.showwarning = show
 
 
-def _load(file: Path) -> Any:
-    """Return the DagBag of the file after it is written to the database, None when it cannot be imported."""
+def _load(file: Path) -> dict[str, Any] | None:
+    """Write the file's DAGs to the database and return them by id as defined, None when it cannot be imported."""
     from airflow import settings
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
@@ -213,21 +213,42 @@ def _load(file: Path) -> Any:
     with _session_of(settings) as session:
         DagBundlesManager().sync_bundles_to_db(session=session)
     # Not in safe mode: what the engine recognised is not filtered again by words in its text.
-    bag = BundleDagBag(dag_folder=file, bundle_path=file.parent, bundle_name=BUNDLE, safe_mode=False)
+    with _order_of_definition() as order:
+        bag = BundleDagBag(dag_folder=file, bundle_path=file.parent, bundle_name=BUNDLE, safe_mode=False)
     for error in bag.import_errors.values():
         print(f"Airflow cannot import {file}:\n{error}", file=sys.stderr)
     if bag.import_errors:
         return None
     sync_bag_to_db(bag, BUNDLE, None)
-    return bag
+    ids = [*dict.fromkeys(dag_id for dag_id in order if dag_id in bag.dags), *bag.dags]
+    return {dag_id: bag.dags[dag_id] for dag_id in ids}
 
 
-def _chosen(bag: Any, dag_id: str | None) -> list[Any]:
-    if dag_id is None and bag.dags:
-        return list(bag.dags.values())
-    if dag_id in bag.dags:
-        return [bag.dags[dag_id]]
-    known = ", ".join(bag.dags) or "none at all"
+@contextmanager
+def _order_of_definition() -> Generator[list[str]]:
+    """Note the ids of DAGs as they are made, since Airflow collects those of a file in a set."""
+    from airflow.sdk import DAG
+
+    made: list[str] = []
+    original = DAG.__init__
+
+    def note(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        made.append(self.dag_id)
+
+    DAG.__init__ = note
+    try:
+        yield made
+    finally:
+        DAG.__init__ = original
+
+
+def _chosen(defined: dict[str, Any], dag_id: str | None) -> list[Any]:
+    if dag_id is None and defined:
+        return list(defined.values())
+    if dag_id in defined:
+        return [defined[dag_id]]
+    known = ", ".join(defined) or "none at all"
     wanted = "defines no DAG" if dag_id is None else f"defines no DAG {dag_id!r}"
     print(f"error: the file {wanted}; it defines: {known}", file=sys.stderr)
     return []
@@ -380,16 +401,20 @@ class Scheduler:
     def _adopt_triggered(self, session: Any) -> None:
         """Take over the runs that tasks triggered of DAGs in the same file."""
         from airflow.models.dagrun import DagRun
-        from sqlalchemy import select
+        from sqlalchemy import select, update
 
         queued = select(DagRun).where(
             DagRun.state == "queued", DagRun.dag_id.in_(self._dags), DagRun.queued_at >= self._started
         )
         for record in session.scalars(queued).all():
+            # In one statement, since another `trackbed run` of the same file may see it too.
+            claim = update(DagRun).where(DagRun.id == record.id, DagRun.state == "queued").values(state="running")
+            claimed = session.execute(claim).rowcount
+            session.commit()
+            if not claimed:
+                continue
             dag = self._dags[record.dag_id]
             record.dag = _scheduler_dag(dag)
-            record.state = "running"
-            session.commit()
             self._runs.append(ActiveRun(dag, record))
             self.triggered.add(dag.dag_id)
             _say(f"{dag.dag_id}: triggered, run {record.run_id}")
