@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+from jsonschema import Draft202012Validator
 from trackbed.contract import Address, Artifacts, Authentication, Contract, Tracking
+from trackbed.documents import schema
 from trackbed.spec import DEFAULT_POOL, EnvironmentSpec
 from trackbed_local.resources import Settings
 
@@ -159,7 +161,7 @@ def _existing_tracking(url: str, username: str | None, password: str | None) -> 
 
 
 def _contract(name: str, target: Target, version: str, known: Mapping[str, Any]) -> dict[str, Any]:
-    return Contract(
+    document = Contract(
         name=name,
         target=target.name,
         tracking=Tracking(address=known["address"], version=version, authentication=known["authentication"]),
@@ -169,3 +171,6 @@ def _contract(name: str, target: Target, version: str, known: Mapping[str, Any])
         endpoints=known["endpoints"],
         **target.contract_fields(),
     ).to_dict()
+    # A bug in a target or component, not a user's error: it must not reach those who read the contract.
+    Draft202012Validator(schema("contract")).validate(document)
+    return document
