@@ -162,7 +162,7 @@ class Contract:
             source: where it came from, for error messages.
 
         Raises:
-            UserError: the version is unknown or a required field is missing.
+            UserError: the version is unknown, or a field is missing, unknown or no map where one belongs.
         """
         version = document.get("version")
         if version != CONTRACT_VERSION:
@@ -194,7 +194,7 @@ class Contract:
                 },
                 home=document.get("home"),
             )
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise UserError(
                 f"{source} is not a contract that this trackbed can read: {error}",
                 hint="run `trackbed up` again",
@@ -213,7 +213,7 @@ def read_contract(text: str, *, source: str) -> Contract:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{source} is not JSON: {error}", hint="run `trackbed up` again") from error
     if not isinstance(document, dict):
         raise UserError(f"{source} holds no JSON object", hint="run `trackbed up` again")
