@@ -267,9 +267,8 @@ def require(target: Target, capability: type[Capability]) -> Capability:
     """
     if isinstance(target, capability):
         return target
-    raise UserError(
-        f"the target {target.name!r} has no {CAPABILITIES[capability]}; it has: {', '.join(support(target))}"
-    )
+    has = ", ".join(support(target)) or "nothing"
+    raise UserError(f"the target {target.name!r} has no {CAPABILITIES[capability]}; it has: {has}")
 
 
 def support(target: Target | type[Target]) -> list[str]:
