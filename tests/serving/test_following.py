@@ -62,6 +62,19 @@ def test_callers_need_the_token(moving: RunningEndpoint, given: str | None) -> N
     assert TOKEN not in moving.log.read_text()
 
 
+def test_a_move_by_mlflow_itself_can_be_rolled_back(platform: Platform, moving: RunningEndpoint) -> None:
+    promote(platform.client, "moving", "1")
+    moving.wait_for("1")
+    platform.client.set_registered_model_alias("moving", "champion", "2")
+    moving.wait_for("2")
+    eventually(
+        lambda: platform.client.get_registered_model("moving").tags.get("trackbed.previous.champion") == "1",
+        "the version before to be written down",
+    )
+    assert rollback(platform.client, "moving").version == "1"
+    moving.wait_for("1")
+
+
 def test_no_request_is_lost_while_the_alias_moves(
     platform: Platform, moving: RunningEndpoint, iris: list[LogisticRegression]
 ) -> None:

@@ -53,7 +53,7 @@ def main() -> None:
     def load(version: str) -> Predictor:
         return load_predictor(options.model, version)
 
-    follower = Follower(registry.read, load, revisions, weights, options.poll)
+    follower = Follower(registry.read, load, registry.remember_previous, revisions, weights, options.poll)
     endpoint = Endpoint(
         name=options.name,
         model=options.model,

@@ -50,6 +50,7 @@ class Follower:
     Args:
         read: reads the registry; blocks.
         load: loads a version; blocks.
+        remember_previous: writes down the version that an alias named before it was moved; blocks.
         revisions: what is served.
         weights: the weights of the specification, which hold until the endpoint's traffic tag is set.
         poll_seconds: how often the registry is read.
@@ -59,12 +60,14 @@ class Follower:
         self,
         read: Callable[[], RegisteredState],
         load: Callable[[str], Predictor],
+        remember_previous: Callable[[str, str], None],
         revisions: Revisions,
         weights: Mapping[str, int],
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._read = read
         self._load = load
+        self._remember_previous = remember_previous
         self._revisions = revisions
         self._weights = weights
         self._poll_seconds = poll_seconds
@@ -91,6 +94,7 @@ class Follower:
                 await asyncio.wait_for(self._wake.wait(), self._poll_seconds)
 
     async def _look(self) -> None:
+        before = self._state
         try:
             self._state = await in_thread(self._read)
         except Exception as error:  # whatever keeps the registry from answering, what is loaded keeps serving
@@ -102,6 +106,18 @@ class Follower:
             if self.registry_problem is not None:
                 log.info("the registry answers")
             self.registry_problem = None
+            await self._note_moves(before, self._state)
+
+    async def _note_moves(self, before: RegisteredState | None, now: RegisteredState) -> None:
+        """Keep the way back open when an alias was moved by MLflow itself, and not by `trackbed promote`."""
+        if before is None or before.generation != now.generation:
+            return
+        for alias, version in before.aliases.items():
+            if now.aliases.get(alias, version) != version and now.previous.get(alias) != version:
+                try:
+                    await in_thread(self._remember_previous, alias, version)
+                except Exception as error:  # serving matters more than the way back
+                    log.warning("the version before of alias %s could not be written down: %s", alias, _one_line(error))
 
     def _reconcile(self) -> None:
         try:

@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 WEBHOOK_EVENTS = ("model_version_alias.created", "model_version_alias.deleted")
 
@@ -21,11 +21,13 @@ class RegisteredState:
             1, so that a version number alone does not say which model it is.
         aliases: the version that each alias names.
         traffic: the text of the endpoint's traffic tag; None when it was never set.
+        previous: the version that each alias named before, where it is known.
     """
 
     generation: int
     aliases: Mapping[str, str]
     traffic: str | None
+    previous: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Registry:
@@ -51,7 +53,7 @@ class Registry:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
-        from trackbed.models import TRAFFIC_TAG
+        from trackbed.models import PREVIOUS_TAG, TRAFFIC_TAG
 
         try:
             model = MlflowClient().get_registered_model(self._model)
@@ -60,7 +62,26 @@ class Registry:
                 return RegisteredState(0, {}, None)
             raise
         aliases = {alias: str(version) for alias, version in model.aliases.items()}
-        return RegisteredState(model.creation_timestamp or 0, aliases, model.tags.get(TRAFFIC_TAG + self._endpoint))
+        return RegisteredState(
+            generation=model.creation_timestamp or 0,
+            aliases=aliases,
+            traffic=model.tags.get(TRAFFIC_TAG + self._endpoint),
+            previous={
+                alias: model.tags[PREVIOUS_TAG + alias] for alias in aliases if PREVIOUS_TAG + alias in model.tags
+            },
+        )
+
+    def remember_previous(self, alias: str, version: str) -> None:
+        """Write down the version that an alias named before, for `trackbed rollback`.
+
+        Raises:
+            Exception: the registry cannot be reached or refuses.
+        """
+        from mlflow import MlflowClient
+
+        from trackbed.models import PREVIOUS_TAG
+
+        MlflowClient().set_registered_model_tag(self._model, PREVIOUS_TAG + alias, version)
 
     def register_webhook(self, url: str, secret: str) -> None:
         """Have the registry tell `url` of every alias that moves; may be repeated.
