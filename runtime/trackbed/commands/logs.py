@@ -15,7 +15,7 @@ from trackbed.commands.options import environment_option
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with each new line, until Ctrl-C.")
 def command(component: str, environment: str | None, lines: int, follow: bool) -> None:
-    """Show the end of the log of COMPONENT: `tracking` (default), or `endpoint-NAME`."""
+    """Show the end of the log of COMPONENT: `tracking` (default), or the name of an endpoint."""
     from trackbed.environments import resolve_environment
     from trackbed.launchers import launcher_for
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +13,7 @@ from trackbed.commands.options import environment_option, json_option
 
 if TYPE_CHECKING:
     from trackbed.contract import Contract
-    from trackbed.launchers import ServiceStatus
+    from trackbed.launchers import Launcher, ServiceStatus
 
 
 @click.command(epilog="Example: trackbed status local")
@@ -29,7 +29,8 @@ def command(name: str | None, environment: str | None, as_json: bool) -> None:
     from trackbed.launchers import launcher_for
 
     contract = resolve_environment(name or environment).contract
-    services = launcher_for(contract).services()
+    launcher = launcher_for(contract)
+    services = [_with_models(service, contract, launcher) for service in launcher.services()]
     if as_json:
         document = {"environment": contract.name, "services": [asdict(service) for service in services]}
         click.echo(json.dumps({**document, "stores": _stores(contract)}, indent=2))
@@ -37,6 +38,22 @@ def command(name: str | None, environment: str | None, as_json: bool) -> None:
         _print(contract, services)
     if not services or not all(service.is_well for service in services):
         raise click.exceptions.Exit(1)
+
+
+def _with_models(service: ServiceStatus, contract: Contract, launcher: Launcher) -> ServiceStatus:
+    """Return the status of an endpoint with the versions of its model, as it tells them itself: `champion=3`."""
+    from trackbed.errors import UserError
+    from trackbed.serving.client import find_endpoint
+
+    name = service.component.removeprefix("endpoint-")
+    if name == service.component or service.state != "running":
+        return service
+    try:
+        aliases = find_endpoint(contract, launcher, name).readiness()["aliases"]
+    except UserError as error:
+        return replace(service, version=str(error))
+    served = ", ".join(f"{alias}={said['version'] or 'none'}" for alias, said in aliases.items())
+    return replace(service, version=f"{contract.endpoints[name].model}: {served}")
 
 
 def _print(contract: Contract, services: list[ServiceStatus]) -> None:

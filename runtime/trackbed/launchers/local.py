@@ -63,6 +63,8 @@ class LocalLauncher:
         from trackbed_local.supervision import status
 
         files = {self._component(process.name): process.log_file for process in status(self._home)}
+        if component not in files and f"endpoint-{component}" in files:
+            component = f"endpoint-{component}"
         if component not in files:
             known = ", ".join(sorted(files)) or "none"
             raise UserError(f"there is no component {component!r} with a log; there are: {known}")
