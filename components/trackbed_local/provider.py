@@ -51,6 +51,7 @@ class LocalProvider(api.Provider):
         self._engine = engine
         self._threads = ThreadPoolExecutor(PARALLEL_OPERATIONS)
         self._cancelled = threading.Event()
+        self._clients = 0  # that have attached, and were not cancelled
         self._kinds: Mapping[str, Kind] = {
             "trackbed:index:Settings": Settings(),
             "trackbed:local:Directory": Directory(),
@@ -120,15 +121,19 @@ class LocalProvider(api.Provider):
 
     async def cancel(self) -> None:
         """Let operations that wait for a health check give up; what they started goes on."""
-        self._cancelled.set()
+        # An engine also cancels each client that it closes, while the others go on.
+        self._clients -= 1
+        if self._clients <= 0:
+            self._cancelled.set()
 
     def attach(self, engine: str) -> None:
-        """Serve another engine, one after the other: what an earlier one has cancelled counts no more.
+        """Serve one more client: an engine makes several in one operation, and another operation may follow.
 
         Args:
-            engine: its address.
+            engine: address of the engine.
         """
         self._engine = engine
+        self._clients = max(self._clients, 0) + 1
         self._cancelled.clear()
 
     def _kind(self, type_token: str) -> Kind:
