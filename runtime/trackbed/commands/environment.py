@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import click
 from trackbed.commands.options import environment_option, json_option
 
 if TYPE_CHECKING:
+    from trackbed.contract import Contract
     from trackbed.documents import Document
     from trackbed.environments import Environment
 
@@ -46,6 +48,7 @@ def command(environment: str | None, as_json: bool, tool: str | None) -> None:
     exports = {
         "mlflow": lambda: mlflow_variables(found.contract, launcher),
         "metaflow": lambda: {**common, **metaflow_variables(found.contract)},
+        "airflow": lambda: {**common, **_airflow_variables(found.contract)},
         "shell": lambda: {**common, **metaflow_variables(found.contract)},
     }
     if tool is not None:
@@ -62,6 +65,13 @@ def command(environment: str | None, as_json: bool, tool: str | None) -> None:
     width = max(len(place) for place, _, _ in values)
     for place, value, came_from in values:
         click.echo(f"  {place:<{width}}  {value}  ({came_from})")
+
+
+def _airflow_variables(contract: Contract) -> dict[str, str]:
+    from trackbed.engine_environments import environment_for
+    from trackbed.engines.airflow import airflow_variables
+
+    return airflow_variables(contract, Path.cwd(), environment_for("airflow", Path.cwd()), os.environ)
 
 
 def _spec_of(found: Environment) -> Document | None:
