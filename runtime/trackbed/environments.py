@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from trackbed.contract import Contract, read_contract
 from trackbed.errors import UserError
@@ -75,8 +75,10 @@ def connect(uri: str, *, name: str | None = None, replace: bool = False) -> Envi
         replace: whether the name may be taken from another environment.
 
     Raises:
-        UserError: the contract cannot be read, or the name stands for another environment.
+        UserError: the contract cannot be read, the name cannot be one, or it stands for another environment.
     """
+    if name is not None and (not name or _is_place(name)):
+        raise UserError(f"{name!r} cannot be the name of an environment: it is read as the place of a contract")
     if "://" not in uri:
         uri = str(Path(uri).absolute())
     contract = _read(uri)
@@ -112,7 +114,7 @@ def environment_home(project: Path, name: str) -> Path:
 
 
 def _named(value: str, source: str, start: Path) -> Environment:
-    if "/" in value or value.endswith(".json"):
+    if _is_place(value):
         return Environment(_read(value), value, source)
     known = {**dict(_connections()), **dict(_enclosing(start))}
     if value not in known:
@@ -124,21 +126,23 @@ def _named(value: str, source: str, start: Path) -> Environment:
     return Environment(_read(known[value]), known[value], source)
 
 
-def _environment_of_project(file: Path) -> str:
-    import yaml
+def _is_place(value: str) -> bool:
+    return "/" in value or value.endswith(".json")
 
-    try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is not valid YAML: {error}") from error
-    name = document.get("environment") if isinstance(document, dict) else None
+
+def _environment_of_project(file: Path) -> str:
+    from trackbed.documents import read_document
+
+    value = read_document(file).value
+    name = value.get("environment") if isinstance(value, dict) else None
     if not isinstance(name, str):
         raise UserError(f"{file} names no environment", hint="write in it: environment: local")
     return name
 
 
 def _enclosing(start: Path) -> Iterator[tuple[str, str]]:
-    for directory in (start, *start.parents):
+    # Outermost first: of two projects around us that know a name, the nearest has the last word.
+    for directory in reversed((start, *start.parents)):
         for file in sorted(directory.glob(f".trackbed/environments/*/{CONTRACT_FILE}")):
             yield file.parent.name, str(file)
 
@@ -154,8 +158,8 @@ def _connections() -> Iterator[tuple[str, str]]:
         known = json.loads(_connections_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    for name, uri in known.items():
-        if _exists(uri):
+    for name, uri in known.items() if isinstance(known, dict) else ():
+        if isinstance(uri, str) and _exists(uri):
             yield name, uri
 
 
@@ -172,7 +176,9 @@ def _exists(uri: str) -> bool:
 
 
 def _path(uri: str) -> Path:
-    return Path(unquote(urlsplit(uri).path)) if uri.startswith("file://") else Path(uri)
+    if not uri.startswith("file://"):
+        return Path(uri)
+    return Path(unquote(uri.removeprefix("file://").removeprefix("localhost")))
 
 
 def _read(uri: str) -> Contract:
@@ -186,4 +192,6 @@ def _read(uri: str) -> Contract:
             f"the contract {path} cannot be read: {error.strerror}",
             hint="give the path of a contract.json, or run `trackbed up`",
         ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a contract: it is not text", hint="give the path of a contract.json") from error
     return read_contract(text, source=str(path))
