@@ -66,7 +66,7 @@ class Slots:
                 os.set_inheritable(held.descriptor, inherit)
                 return held
             if not told:
-                print(f"trackbed: waiting for a slot: {self._describe()}", file=sys.stderr, flush=True)
+                print(f"trackbed: waiting for a slot: {self._describe(wanted)}", file=sys.stderr, flush=True)
                 told = True
             time.sleep(POLL_SECONDS)
 
@@ -113,9 +113,14 @@ class Slots:
     def _file(self, number: int) -> Path:
         return self.directory / f"slot-{number}.lock"
 
-    def _describe(self) -> str:
+    def _describe(self, wanted: int) -> str:
         holders = [f"{holder.get('label')} (pid {holder.get('pid')})" for holder in self.holders()]
-        return f"{len(holders)} of {self.count} taken by " + (", ".join(holders) or "work that asked for the memory")
+        taken = f"{len(holders)} of {self.count} taken"
+        if holders:
+            taken += f" by {', '.join(holders)}"
+        if len(holders) < self.count:
+            taken += f"; {wanted} bytes of memory are wanted, of {self.memory} in all"
+        return taken
 
 
 def _lock(descriptor: int) -> bool:
