@@ -57,22 +57,28 @@ def command(name: str, target: str | None, other: str | None) -> None:
 
 
 def _copied(project: Path, other: str, target: str | None) -> str:
+    from trackbed.documents import read_document, refuse
     from trackbed.errors import UserError
-    from trackbed.spec import read_spec
+    from trackbed.spec import spec_document, spec_problems
 
     source = project / "stacks" / f"Pulumi.{other}.yaml"
-    spec = read_spec(source)
+    document = spec_document(read_document(source))
+    refuse(document, spec_problems(document))
     lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
-    # The salt belongs to the other stack's secrets; the rest, comments too, is kept as it stands.
-    text = "".join(line for line in lines if not line.startswith("encryptionsalt:"))
-    if target is None or target == spec.target:
-        return text
-    changed, count = re.subn(rf"(?m)^(\s*target:\s*){spec.target}\b", rf"\g<1>{target}", text, count=1)
-    if count != 1:
-        raise UserError(
-            f"the line with the target was not found in {source}", hint="write it as: target: " + spec.target
+    given: str = document.value["target"]
+    if target is not None and target != given:
+        position = document.line(("target",)) - 1
+        changed, count = re.subn(
+            rf"""(\btarget["']?\s*:\s*["']?){given}\b""", rf"\g<1>{target}", lines[position], count=1
         )
-    return changed
+        if count != 1:
+            raise UserError(
+                f"the target could not be changed in line {position + 1} of {source}",
+                hint=f"write that line as: target: {given}",
+            )
+        lines[position] = changed
+    # The salt belongs to the other stack's secrets; the rest, comments too, is kept as it stands.
+    return "".join(line for line in lines if not line.startswith("encryptionsalt:"))
 
 
 def _project_name(project: Path) -> str:
