@@ -20,14 +20,12 @@ from trackbed.engines import Program, airflow
 PROGRAMS = Path(__file__).parents[1] / "programs" / "airflow"
 TRACKBED = Path(sys.executable).parent / "trackbed"
 
-# Of the examples that Airflow ships: those that need no service, no other file's DAG and no operator at the keyboard.
+# Of the examples that Airflow ships: those that need no service, no plugin, no other file's DAG and no person.
 EXAMPLES = ("tutorial", "example_xcom")
 MORE_EXAMPLES = (
     "tutorial_taskflow_api",
     "example_branch_labels",
     "example_complex",
-    "example_custom_weight",
-    "example_dag_decorator",
     "example_display_name",
     "example_dynamic_task_mapping",
     "example_dynamic_task_mapping_with_no_taskflow_operators",

@@ -209,6 +209,7 @@ def _load(file: Path) -> dict[str, Any] | None:
     from airflow import settings
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+    from airflow.exceptions import SerializationError
 
     with _session_of(settings) as session:
         DagBundlesManager().sync_bundles_to_db(session=session)
@@ -219,7 +220,11 @@ def _load(file: Path) -> dict[str, Any] | None:
         print(f"Airflow cannot import {file}:\n{error}", file=sys.stderr)
     if bag.import_errors:
         return None
-    sync_bag_to_db(bag, BUNDLE, None)
+    try:
+        sync_bag_to_db(bag, BUNDLE, None)
+    except SerializationError as error:
+        print(f"Airflow cannot use {file}:\n{error}", file=sys.stderr)
+        return None
     ids = [*dict.fromkeys(dag_id for dag_id in order if dag_id in bag.dags), *bag.dags]
     return {dag_id: bag.dags[dag_id] for dag_id in ids}
 
