@@ -14,7 +14,7 @@ from trackbed.commands.options import json_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from trackbed.contract import Contract
+    from trackbed.contract import Address, Contract
     from trackbed.spec import EnvironmentSpec
 
 
@@ -59,11 +59,13 @@ def command(name: str, yes: bool, as_json: bool) -> None:
 
 
 def _print_addresses(contract: Contract, spec: EnvironmentSpec, console: Console) -> None:
-    rows = [("tracking UI", contract.tracking.address, spec.tracking.port, "")]
+    # A tracking server that existed before has the port that its owner gave it.
+    tracking_port = spec.tracking.port if spec.tracking.url is None else None
+    rows: list[tuple[str, Address, int | None, str]] = [("tracking UI", contract.tracking.address, tracking_port, "")]
     for wanted in spec.endpoints:
         endpoint = contract.endpoints[wanted.name]
         rows.append(("endpoint", endpoint.address, wanted.port, f"  ({wanted.name}, model {endpoint.model})"))
     for title, address, port, about in rows:
         url = address.external or address.internal
-        taken = "" if contract.home is None or url.endswith(f":{port}") else f"  (port {port} was in use)"
+        taken = "" if port is None or url.endswith(f":{port}") else f"  (port {port} was in use)"
         console.print(f"  {title:<12}  {url}{about}{taken}")
