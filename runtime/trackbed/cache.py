@@ -23,11 +23,14 @@ def cache_root() -> Path:
 
 
 @contextmanager
-def only_builder(directory: Path) -> Generator[None]:
-    """Hold the build lock of one entry of the cache; the kernel lets go of it when its holder dies.
+def only_builder(directory: Path) -> Generator[int]:
+    """Hold the build lock of one entry of the cache; the kernel lets go of it when every holder is dead.
 
     Args:
         directory: the entry; its lock file lies beside it. A person who has to wait is told for whom.
+
+    Returns:
+        A context manager that gives the lock's descriptor, to be handed on to children that may outlive this process.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(directory.with_suffix(".building"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -40,7 +43,7 @@ def only_builder(directory: Path) -> Generator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()}".encode(), 0)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -6,7 +6,6 @@ lock as constraints, what the program's own project asks for. It is made once wi
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -14,10 +13,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from trackbed.cache import cache_root, only_builder, tell
 from trackbed.errors import UserError
 from trackbed.templates import template_text
 
@@ -30,7 +29,7 @@ MESSAGE_LINES = 30  # of uv's output, in an error
 _NESTED = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[ =]?\s*([^\s#]+)", re.MULTILINE)
 
 
-def environment_for(engine: str, project: Path) -> Path:
+def environment_for(engine: str, project: Path | None) -> Path:
     """Return the directory of the engine's virtual environment, made when it is not there yet.
 
     Whatever is made is told on standard error. A build that was killed leaves nothing that is taken for an
@@ -39,7 +38,7 @@ def environment_for(engine: str, project: Path) -> Path:
     Args:
         engine: `airflow`, `kubeflow` or `kubeflow-v1`.
         project: the directory of the program, whose requirements.txt (there, or further up in its project) is
-            installed too.
+            installed too; None for nothing beside the lock.
 
     Returns:
         The environment's directory; its interpreter is `bin/python`.
@@ -48,25 +47,19 @@ def environment_for(engine: str, project: Path) -> Path:
         UserError: uv could not make it; the message is uv's.
     """
     lock = template_text(f"engines/{engine}.lock")
-    requirements = find_requirements(project)
+    requirements = find_requirements(project) if project is not None else None
     directory = environments_root() / f"{engine}-{_key(lock, requirements)}"
     if directory.is_dir():
         return directory
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with _only_builder(directory) as held:
+    with only_builder(directory) as held:
         if not directory.is_dir():
             _build(engine, lock, requirements, directory, held)
     return directory
 
 
 def environments_root() -> Path:
-    """Return where engine environments are kept: `engines` in TRACKBED_CACHE, or else in the user's cache directory."""
-    cache = os.environ.get("TRACKBED_CACHE")
-    if cache:
-        return Path(cache).absolute() / "engines"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("trackbed") / "engines"
+    """Return where engine environments are kept."""
+    return cache_root() / "engines"
 
 
 def find_requirements(project: Path) -> Path | None:
@@ -107,28 +100,10 @@ def _texts(requirements: Path | None) -> Iterator[str]:
         pending += [file.parent / name for name in _NESTED.findall(text)]
 
 
-@contextmanager
-def _only_builder(directory: Path) -> Generator[int]:
-    """Hold the build lock of one environment, and give its descriptor; the kernel lets go when every holder is dead."""
-    descriptor = os.open(directory.with_suffix(".building"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            builder = os.pread(descriptor, 32, 0).decode() or "another process"
-            _tell(f"waiting for {builder}, which makes the same environment ({directory.name})")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()}".encode(), 0)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def _build(engine: str, lock: str, requirements: Path | None, directory: Path, held: int) -> None:
     started = time.monotonic()
     for_project = f" and {requirements}" if requirements else ""
-    _tell(f"making the {engine} environment from trackbed's lock{for_project} (once; later runs reuse it)")
+    tell(f"making the {engine} environment from trackbed's lock{for_project} (once; later runs reuse it)")
     building = directory.with_suffix(".partial")
     lock_file = directory.with_suffix(".txt")
     shutil.rmtree(building, ignore_errors=True)  # what a killed build left; the build lock says nobody works on it
@@ -146,7 +121,7 @@ def _build(engine: str, lock: str, requirements: Path | None, directory: Path, h
     finally:
         lock_file.unlink(missing_ok=True)
         shutil.rmtree(building, ignore_errors=True)
-    _tell(f"made {directory} in {time.monotonic() - started:.1f} s")
+    tell(f"made {directory} in {time.monotonic() - started:.1f} s")
 
 
 def _uv(arguments: Sequence[str], held: int, requirements: Path | None = None) -> None:
@@ -171,7 +146,3 @@ def _uv(arguments: Sequence[str], held: int, requirements: Path | None = None) -
         f"the requirements in {requirements} cannot be installed beside the engine:\n{message}",
         hint="loosen the versions that uv names; the engine's own lock cannot give way",
     )
-
-
-def _tell(message: str) -> None:
-    print(f"trackbed: {message}", file=sys.stderr, flush=True)

@@ -24,7 +24,6 @@ LOOKED_FOR = (
 
 DRIVERS = Path(__file__).parents[1] / "kubeflow"
 DOCUMENT_SUFFIXES = (".yaml", ".yml", ".json")
-NO_PROJECT = Path("/")
 
 _MARKS = re.compile(r"schemaVersion|argoproj\.io")
 
@@ -80,7 +79,7 @@ def _source_command(program: Program, context: Context, source: Source) -> Comma
     # only the pipeline itself is built by the old SDK, whose dependencies little else can live beside.
     from trackbed.engine_environments import environment_for
 
-    sdk = environment_for("kubeflow-v1", NO_PROJECT)
+    sdk = environment_for("kubeflow-v1", None)
     return _driver(program, context, "run_v1.py", sdk, "--tasks", str(tasks))
 
 
