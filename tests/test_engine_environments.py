@@ -117,7 +117,7 @@ def test_who_waits_is_told_for_whom(cache: Path, project: Path, tmp_path: Path):
             time.sleep(0.01)
         fcntl.flock(lock, fcntl.LOCK_UN)  # the child has this file open too: closing it here would not free it
     builder.join()
-    assert f"waiting for process {os.getpid()}, which makes the same environment" in log.read_text()
+    assert f"waiting for process {os.getpid()}, which makes the same thing" in log.read_text()
     assert version_in(made, "iniconfig") == "2.1.0"
 
 

@@ -7,7 +7,6 @@ lock as constraints, what the program's own project asks for. It is made once wi
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
