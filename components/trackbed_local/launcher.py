@@ -165,7 +165,7 @@ class Keeper:
         secrets = secrets_file.read_bytes() if secrets_file.exists() else b""
         self._secrets: dict[str, str] = json.loads(secrets) if secrets else {}
         self._digest = config_digest(content, secrets)
-        self._parent = os.getppid()
+        self._parent = self._supervisor()
         self._stopping = 0  # the signal that told us to stop
         self._child = 0  # process id of the command, which leads a session and process group of its own
         self._child_exit: int | None = None
@@ -420,6 +420,13 @@ class Keeper:
         return min(restart["maximumBackoffSeconds"], doubled)
 
     # -- telling --------------------------------------------------------------------------------------------
+
+    def _supervisor(self) -> int:
+        """Return the process id of supervisord, which may have been killed before this process could look."""
+        try:
+            return int((self._run / "supervisord.pid").read_text())
+        except (OSError, ValueError):
+            return os.getppid()
 
     def _earlier_notes(self) -> dict[str, Any]:
         """Read what an earlier copy wrote last; nothing if it was stopped or there was none."""
