@@ -307,12 +307,16 @@ class Keeper:
         keeper = os.getpid()
         self._child_exit = None
         sys.stdout.flush()
+        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
+        # A signal that meets the child before it has dropped our handlers would be lost on them.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, handled)
         pid = os.fork()
         if pid == 0:
             try:
                 os.setsid()
-                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+                for number in handled:
                     signal.signal(number, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
                 if os.getppid() != keeper:
                     os._exit(1)
@@ -323,6 +327,7 @@ class Keeper:
                 os.write(2, f"trackbed: cannot start {command[0]}: {error.strerror}\n".encode())
             finally:
                 os._exit(COMMAND_NOT_FOUND)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self._child = pid
         self._say(f"started {command[0]} (process {pid})")
 
@@ -333,9 +338,10 @@ class Keeper:
         while self._group_lives() and time.monotonic() < deadline:
             self._pause(0.05, until_exit=False, interruptible=False)
         self._signal_group(signal.SIGKILL)
-        sweep(self._config["home"], self._name)
         while self._child_exit is None:
             self._pause(0.05, until_exit=True, interruptible=False)
+            self._signal_group(signal.SIGKILL)  # a command that was only just forked had no group before
+        sweep(self._config["home"], self._name)
         return self._child_exit
 
     def _group_lives(self) -> bool:
