@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from trackbed.contract import Contract
 
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTABLES = Path(sys.executable).parent
+# Shared by all suites that run at a time, so that their environments do not choose the same ports; not the person's.
+STATE_HOME = Path(tempfile.gettempdir()) / f"trackbed-tests-{os.getuid()}"
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def make_project(directory: Path) -> Project:
             if not name.startswith(("PULUMI_", "MLFLOW_", "METAFLOW_"))
         },
         "XDG_DATA_HOME": str(directory / "data-home"),
+        "XDG_STATE_HOME": str(STATE_HOME),
         "PULUMI_HOME": str(directory / "pulumi-home"),
     }
     variables.pop("TRACKBED_ENVIRONMENT", None)
