@@ -53,11 +53,15 @@ def _print(findings: list[Finding]) -> None:
         table.add_row(Text(finding.level, style=COLOURS[finding.level]), finding.check, Text(finding.message))
     console = output_console()
     console.print(table)
-    to_do = [finding for finding in findings if finding.level != "ok"]
+    fixes: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.level != "ok":
+            fixes.setdefault(finding.fix, []).append(finding)
     # Below the table and never wrapped, so that a fix can be copied as one line.
-    for finding in to_do:
-        line = Text.assemble((finding.level, COLOURS[finding.level]), f" {finding.check}; fix: {finding.fix}")
-        console.print(line, overflow="ignore", crop=False)
+    for fix, mended in fixes.items():
+        names = ", ".join(finding.check for finding in mended)
+        console.print(Text.assemble(("fix of ", "bold"), names), overflow="ignore", crop=False)
+        console.print(Text(f"  {fix}"), overflow="ignore", crop=False)
     counts = {level: sum(finding.level == level for finding in findings) for level in ("problem", "warning")}
     told = ", ".join(f"{count} {level}{'s' if count > 1 else ''}" for level, count in counts.items() if count)
     console.print(told or "all is well")

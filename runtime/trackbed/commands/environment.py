@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trackbed.documents import Document
     from trackbed.environments import Environment
 
+SEARCH_PATHS = ("PATH", "PYTHONPATH")
 TOOLS = ("metaflow", "mlflow", "airflow", "shell", "pulumi")
 
 
@@ -30,8 +31,8 @@ def command(environment: str | None, as_json: bool, tool: str | None) -> None:
     """Show an environment: its contract, and where each value came from.
 
     --export prints what a tool started by hand needs: variables for `shell` (all of them), `mlflow`, `metaflow` and
-    `airflow`; for `pulumi` what plain `pulumi` commands need in this project. Passwords are printed only there, where
-    the tool has no other way to get them.
+    `airflow` (with the current directory for its DAGs); for `pulumi` what plain `pulumi` commands need in this project.
+    Passwords are printed only there, where the tool has no other way to get them.
     """
     if tool == "pulumi":
         _print_exports(_pulumi_variables())
@@ -49,7 +50,7 @@ def command(environment: str | None, as_json: bool, tool: str | None) -> None:
         "mlflow": lambda: mlflow_variables(found.contract, launcher),
         "metaflow": lambda: {**common, **metaflow_variables(found.contract)},
         "airflow": lambda: {**common, **_airflow_variables(found.contract)},
-        "shell": lambda: {**common, **metaflow_variables(found.contract)},
+        "shell": lambda: {**common, **metaflow_variables(found.contract), **_airflow_beside_others(found.contract)},
     }
     if tool is not None:
         _print_exports(exports[tool]())
@@ -68,10 +69,40 @@ def command(environment: str | None, as_json: bool, tool: str | None) -> None:
 
 
 def _airflow_variables(contract: Contract) -> dict[str, str]:
-    from trackbed.engine_environments import environment_for
+    """Return what Airflow needs; an environment of its own is used, but not made for it: that takes a minute."""
+    from trackbed.cache import tell
     from trackbed.engines.airflow import airflow_variables
 
-    return airflow_variables(contract, Path.cwd(), environment_for("airflow", Path.cwd()), os.environ)
+    directory = _airflow_environment()
+    variables = airflow_variables(contract, Path.cwd(), directory, os.environ)
+    if not directory.is_dir():
+        tell("Airflow is not installed yet; the first `trackbed run` of a DAG file does it. Then export again.")
+        del variables["PATH"], variables["VIRTUAL_ENV"]
+    return {name: _once(value) if name in SEARCH_PATHS else value for name, value in variables.items()}
+
+
+def _airflow_beside_others(contract: Contract) -> dict[str, str]:
+    """Return what Airflow needs in a shell for all tools, where `python` must stay the person's own."""
+    variables = _airflow_variables(contract)
+    variables.pop("VIRTUAL_ENV", None)
+    if "PATH" in variables:
+        first, _, rest = variables["PATH"].partition(os.pathsep)
+        variables["PATH"] = f"{rest}{os.pathsep}{first}"
+    return variables
+
+
+def _airflow_environment() -> Path:
+    from trackbed import engine_environments
+    from trackbed.templates import template_text
+
+    lock = template_text("engines/airflow.lock")
+    key = engine_environments._key(lock, engine_environments.find_requirements(Path.cwd()))  # pyright: ignore[reportPrivateUsage]
+    return engine_environments.environments_root() / f"airflow-{key}"
+
+
+def _once(path: str) -> str:
+    """Return a search path in which each directory stands once: exports are evaluated over and over."""
+    return os.pathsep.join(dict.fromkeys(path.split(os.pathsep)))
 
 
 def _spec_of(found: Environment) -> Document | None:

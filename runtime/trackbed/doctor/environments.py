@@ -162,8 +162,11 @@ def connections(place: Place) -> Iterator[Finding]:
     except ValueError as error:
         yield Finding("connections", "problem", f"{file} is not JSON ({error}): no name in it is known", drop)
         return
+    if not isinstance(written, dict):
+        yield Finding("connections", "problem", f"{file} holds no JSON object: no name in it is known", drop)
+        return
     live = dict(environments._connections())  # pyright: ignore[reportPrivateUsage]
-    stale = {name: uri for name, uri in written.items() if name not in live}
+    stale = {str(name): str(uri) for name, uri in written.items() if name not in live}  # pyright: ignore[reportUnknownVariableType]
     if not stale:
         yield Finding("connections", "ok", f"{file}: {', '.join(sorted(live)) or 'none'}")
         return
