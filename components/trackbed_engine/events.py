@@ -88,7 +88,18 @@ class Failure:
     message: str
 
 
-Event = Started | Finished | Failure
+@dataclass(frozen=True)
+class Notice:
+    """Something the person should know, while all goes on.
+
+    Args:
+        message: a sentence.
+    """
+
+    message: str
+
+
+Event = Started | Finished | Failure | Notice
 
 
 def read_events(lines: Iterable[str]) -> Iterator[Event]:
@@ -118,8 +129,9 @@ def _translate(event: Mapping[str, Any]) -> Event | None:
 
 def _change(metadata: Mapping[str, Any]) -> Change:
     detailed: Mapping[str, Any] = metadata.get("detailedDiff") or {}
+    kept = metadata["op"] == "delete" and (metadata.get("old") or {}).get("retainOnDelete")
     return Change(
         urn=metadata["urn"],
-        operation=OPERATIONS.get(metadata["op"], "same"),
+        operation="keep" if kept else OPERATIONS.get(metadata["op"], "same"),
         reasons=tuple(sorted(detailed) or metadata.get("diffs") or ()),
     )

@@ -8,26 +8,30 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 from trackbed.errors import ProblemsError, UserError
 
-from trackbed_engine.events import ROOT_TYPE, Change, Event, Failure, Finished, read_events
+from trackbed_engine.events import ROOT_TYPE, Change, Event, Failure, Finished, Notice, read_events
 from trackbed_engine.install import Engine
 from trackbed_engine.plugin import Plugin
 from trackbed_engine.settings import default_backend, pulumi_variables
 
 LOCKED = re.compile(r"created by (?P<user>\S+)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<time>\S+)")
 MISSING = re.compile(r"no stack named '.*' found")
+ABANDONED_SECONDS = 10.0  # how long an engine whose command was killed may take to notice and end
+POLL = 0.1  # seconds
 UNHELPFUL = re.compile(r"^(update|preview|destroy|refresh) failed$")
 
 OnEvent = Callable[[Event], None]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -155,14 +159,32 @@ class Stack:
         return self._operate(arguments, on_event)
 
     def _operate(self, arguments: Sequence[str], on_event: OnEvent) -> Outcome:
+        return self._past_stale_lock(lambda: self._stream(arguments, on_event), on_event)
+
+    def _past_stale_lock(self, operation: Callable[[], Result], on_event: OnEvent) -> Result:
         try:
-            return self._stream(arguments, on_event)
+            return operation()
         except LockedError as error:
-            if not error.is_stale:
+            if not error.will_be_free():
                 raise
-        # Its holder was killed: nobody will ever give the lock back.
-        self._run("cancel", "--yes", "--stack", self.name)
-        return self._stream(arguments, on_event)
+            on_event(Notice(f"taking over the lock of process {error.pid}, which was killed"))
+        # Nobody will ever give the lock back.
+        self._run_once("cancel", "--yes", "--stack", self.name)
+        self._forget_pending()
+        return operation()
+
+    def _forget_pending(self) -> None:
+        """Forget what a killed engine was making, of which the engine would warn from then on.
+
+        Only for resources of this machine, which are adopted where they are there already; what a cloud may have
+        made stays recorded, for a person to look at.
+        """
+        state = self._export()
+        pending = state["deployment"].get("pending_operations") or []
+        kept = [one for one in pending if not one["resource"]["type"].startswith("trackbed:")]
+        if kept != pending:
+            state["deployment"]["pending_operations"] = kept
+            self._run("stack", "import", "--stack", self.name, input=json.dumps(state))
 
     def _stream(self, arguments: Sequence[str], on_event: OnEvent) -> Outcome:
         command = ["pulumi", *arguments, "--stack", self.name, "--json", "--non-interactive"]
@@ -201,6 +223,9 @@ class Stack:
         return streaming if self._plugin is None else {**streaming, **self._plugin.variables(streaming)}
 
     def _run(self, *arguments: str, input: str | None = None) -> str:
+        return self._past_stale_lock(lambda: self._run_once(*arguments, input=input), lambda event: None)
+
+    def _run_once(self, *arguments: str, input: str | None = None) -> str:
         done = subprocess.run(
             ["pulumi", *arguments, "--non-interactive"],
             cwd=self.project,
@@ -243,9 +268,21 @@ class LockedError(UserError):
     """
 
     def __init__(self, stack: str, lock: re.Match[str]) -> None:
+        self.pid = int(lock["pid"])
+        self._on_this_machine = lock["host"] == socket.gethostname()
         holder = f"{lock['user']} on {lock['host']} (process {lock['pid']}) since {lock['time']}"
         super().__init__(f"the environment {stack!r} is locked by {holder}", hint="wait until it has ended")
-        self.is_stale = lock["host"] == socket.gethostname() and not _is_pulumi(int(lock["pid"]))
+
+    def will_be_free(self) -> bool:
+        """Whether the holder was killed; waits for one that goes on for a moment after its command was killed."""
+        if not self._on_this_machine:
+            return False
+        deadline = time.monotonic() + ABANDONED_SECONDS
+        while _is_pulumi(self.pid):
+            if not _is_abandoned(self.pid) or time.monotonic() > deadline:
+                return False
+            time.sleep(POLL)
+        return True
 
 
 def _interrupt(running: subprocess.Popen[str]) -> None:
@@ -258,9 +295,19 @@ def _interrupt(running: subprocess.Popen[str]) -> None:
 
 def _is_pulumi(pid: int) -> bool:
     try:
-        return psutil.Process(pid).name().startswith("pulumi")
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.name().startswith("pulumi")
     except psutil.NoSuchProcess:
         return False
+
+
+def _is_abandoned(pid: int) -> bool:
+    """Whether an engine has lost what started it, and so will end at its next word."""
+    try:
+        parent = psutil.Process(pid).parent()
+        return parent is None or parent.pid == 1 or parent.name() == "systemd"
+    except psutil.Error:
+        return True
 
 
 def _remember(lines: Any, said: list[str]) -> Any:

@@ -72,9 +72,11 @@ class ProgressDisplay:
 
     def on_event(self, event: Event) -> None:
         """Take in one event of the engine."""
-        from trackbed_engine.events import Failure, Finished
+        from trackbed_engine.events import Failure, Finished, Notice
 
-        if isinstance(event, Failure):
+        if isinstance(event, Notice):
+            self._console.print(f"  {event.message}")
+        if isinstance(event, Failure | Notice):
             return
         change = event.change
         if change.is_component or change.operation not in DOING | DONE:
