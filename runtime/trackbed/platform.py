@@ -36,11 +36,12 @@ def project_and_engine() -> tuple[Path, Engine]:
     return project, get_engine(tell)
 
 
-def open_stack(name: str) -> Stack:
-    """Return the stack of an environment, whose file has been checked.
+def open_stack(name: str, *, check: bool = True) -> Stack:
+    """Return the stack of an environment.
 
     Args:
         name: the environment's name.
+        check: whether its file must have no problems.
 
     Raises:
         UserError: there is no such environment file, or it has problems.
@@ -60,7 +61,8 @@ def open_stack(name: str) -> Stack:
             + (f" ({suggestion})" if suggestion else ""),
             hint=f"trackbed new-environment {name} --target local",
         )
-    read_spec(file)
+    if check:
+        read_spec(file)
     from trackbed_engine.stack import Stack
 
     return Stack(project, name, engine)

@@ -24,11 +24,13 @@ def command(name: str, delete_data: bool, yes: bool) -> None:
     """
     from trackbed.platform import open_stack
 
-    with open_stack(name) as stack:
+    with open_stack(name, check=False) as stack:  # a broken description is no reason to keep what runs
         _take_down(stack, delete_data, yes)
 
 
 def _take_down(stack: Stack, delete_data: bool, yes: bool) -> None:
+    from trackbed_local.programs import remove_all
+
     from trackbed.display import ProgressDisplay, counted, output_console
     from trackbed.environments import disconnect, environment_home
     from trackbed.errors import UserError
@@ -36,7 +38,8 @@ def _take_down(stack: Stack, delete_data: bool, yes: bool) -> None:
     console = output_console(stderr=True)
     name = stack.name
     home = environment_home(stack.project, name)
-    if not stack.exists() and not home.exists():
+    known = stack.exists()
+    if not known and not home.exists():
         console.print(f"{name} is not up, and has left nothing")
         return
     if delete_data and not yes:
@@ -47,18 +50,20 @@ def _take_down(stack: Stack, delete_data: bool, yes: bool) -> None:
         word = click.prompt(f"This deletes all runs, models and artifacts of {name}. Type its name to go on", err=True)
         if word != name:
             raise UserError(f"{word!r} is not {name!r}; nothing was deleted")
-    if stack.exists():
+    if known:
         if delete_data:
             stack.release()
         with ProgressDisplay(f"taking down {name}", console) as progress:
             outcome = stack.destroy(progress.on_event)
         console.print(f"{name} is down: {counted(outcome.effective)}")
+    remove_all(home)  # a killed `up` may have started what no state knows of
     disconnect(str(home / "contract.json"))
     if delete_data:
         _delete_data(home)
-        if stack.exists():
+        if known:
             stack.remove()
-        console.print("deleted its data too; nothing is left")
+        left = stack.file.relative_to(stack.project)
+        console.print(f"deleted its data too; left are its description {left} and the project's engine state")
     elif home.exists():
         console.print(f"kept: {_size(home / 'data')} of data in {home / 'data'}, secrets and logs beside it")
         console.print(f"next: trackbed up {name} finds it again; trackbed down {name} --delete-data deletes it")
