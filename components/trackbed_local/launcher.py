@@ -292,6 +292,8 @@ class Keeper:
         base = {key: value for key, value in os.environ.items() if not key.startswith("SUPERVISOR_")}
         variables = {**base, **self._config["environment"], **self._secrets}
         for name, reference in self._config["secretReferences"].items():
+            if reference.startswith("env:"):
+                continue  # read when the program was set up: it is among the secrets
             path = Path(reference.removeprefix("file:"))
             try:
                 variables[name] = path.read_text().rstrip("\n")

@@ -30,6 +30,7 @@ READY_POLL = 0.02  # seconds between looks at the launcher's notes
 SUPERVISOR_POLL = 0.5  # seconds between looks at supervisord while waiting
 SETTLE_SECONDS = 0.5  # how long a program without a port must live to count as started
 PORTLESS_TIMEOUT = 60.0  # seconds for the preparation of a program without a health check
+PORT_ATTEMPTS = 5  # how often a program gets another port because somebody took its own at the last moment
 EXITS_ALLOWED = 2  # a command that ended this often before it was ever healthy has failed to start
 LOG_LINES = 30  # lines of log in an error
 
@@ -74,7 +75,7 @@ class Program:
         command: program and arguments; "{port}" stands for the port it gets.
         environment: variables beside the clean base; "{port}" as above.
         secret_environment: the same for secrets; kept in a file of its own.
-        secret_references: variable to "file:/path"; the file is read at every start.
+        secret_references: variable to "file:/path", read at every start, or to "env:NAME", read when it is set up.
         working_directory: where it runs; the environment's run directory when None.
         prepare: commands run in order before every start.
         port: the port wished for; None for a program without one.
@@ -133,8 +134,28 @@ class Program:
             "log": {"maximumBytes": self.log_maximum_bytes, "backups": self.log_backups},
             "triggers": dict(self.triggers),
         }
-        secrets = {key: fill(value) for key, value in self.secret_environment.items()}
+        secrets = {key: fill(value) for key, value in self.secret_environment.items()} | self._from_variables()
         return _document(config), _document(secrets) if secrets else b""
+
+    def _from_variables(self) -> dict[str, str]:
+        """Return the secrets that lie in variables of the person who sets the program up.
+
+        A variable that is not set now keeps the value it had: only the first `up` needs it.
+
+        Raises:
+            UserError: a variable is not set, and never was.
+        """
+        kept = read_json(Home(self.home).secrets(self.name))
+        found: dict[str, str] = {}
+        for key, reference in self.secret_references.items():
+            if not reference.startswith("env:"):
+                continue
+            variable = reference.removeprefix("env:")
+            value = os.environ.get(variable) or kept.get(key)
+            if value is None:
+                raise UserError(f"the secret {reference} is not set", hint=f"export {variable}=... and run it again")
+            found[key] = value
+        return found
 
 
 def bring_up(program: Program, cancelled: threading.Event | None = None) -> ProcessStatus:
@@ -156,24 +177,19 @@ def bring_up(program: Program, cancelled: threading.Event | None = None) -> Proc
     """
     home = Home(program.home)
     home.make_directories()
-    supervisor = Supervisor(home)
     log_start = _size(home.log(program.name))
     exits_before: int = read_json(home.status(program.name)).get("exits", 0)
     if not _runs_as_described(home, program):
         exits_before = 0
-        _stop(home, program.name, program.stop_timeout_seconds)
-        with home.locked():
-            port = program.port and ports.allocate(home, program.name, program.port)
-            config, secrets = program.render(port)
-            home.status(program.name).unlink(missing_ok=True)
-            _write_or_remove(home.secrets(program.name), secrets)
-            write_atomic(home.program(program.name), config)
-            supervisor.configure()
-            supervisor.ensure()
-            supervisor.load(program.name)
-    try:
-        _wait_until_ready(home, program, exits_before + EXITS_ALLOWED, cancelled)
-    except _StartFailed as failure:
+        _load(home, program)
+    failure = _failure_to_start(home, program, exits_before + EXITS_ALLOWED, cancelled)
+    for _ in range(PORT_ATTEMPTS):
+        if program_status(home, program.name).state != "foreign":
+            break
+        # Between the choice of the port and its use, somebody with other reservations took it.
+        _load(home, program)
+        failure = _failure_to_start(home, program, EXITS_ALLOWED, cancelled)
+    if failure is not None:
         remove(program.home, program.name, program.stop_timeout_seconds)
         output = tail(home.log(program.name), LOG_LINES, after=log_start)
         ending = "\n".join(["Its last output:", *output]) if output else "It wrote nothing."
@@ -181,6 +197,31 @@ def bring_up(program: Program, cancelled: threading.Event | None = None) -> Proc
             f"{program.name} did not start: {failure}. The log is {home.log(program.name)}. {ending}"
         ) from failure
     return program_status(home, program.name)
+
+
+def _load(home: Home, program: Program) -> None:
+    """Stop what runs under the program's name, and hand the program to the supervisor on a free port."""
+    supervisor = Supervisor(home)
+    _stop(home, program.name, program.stop_timeout_seconds)
+    with home.locked():
+        port = program.port and ports.allocate(home, program.name, program.port)
+        config, secrets = program.render(port)
+        home.status(program.name).unlink(missing_ok=True)
+        _write_or_remove(home.secrets(program.name), secrets)
+        write_atomic(home.program(program.name), config)
+        supervisor.configure()
+        supervisor.ensure()
+        supervisor.load(program.name)
+
+
+def _failure_to_start(
+    home: Home, program: Program, exits_allowed: int, cancelled: threading.Event | None
+) -> _StartFailed | None:
+    try:
+        _wait_until_ready(home, program, exits_allowed, cancelled)
+    except _StartFailed as failure:
+        return failure
+    return None
 
 
 def remove(home_path: Path, name: str, stop_timeout: float) -> None:

@@ -167,7 +167,8 @@ class Process(pulumi.CustomResource):
         command: program and arguments; never a secret, for everyone can see it.
         environment: variables.
         secret_environment: secret variables; encrypted in the state, in a 0600 file on the machine.
-        secret_references: variable to "file:/path" (see `Secret.reference`), read at every start.
+        secret_references: variable to "file:/path" (see `Secret.reference`), read at every start, or to "env:NAME",
+            a variable of the person who runs `up`, kept in a 0600 file.
         working_directory: absolute directory to run in.
         prepare: commands run in order before every start; when one fails the start has failed.
         port: TCP port wished for; the next free one is taken where it is in use, and kept. None for no port.

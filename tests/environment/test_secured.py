@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -18,6 +19,11 @@ config:
     tracking: {database: postgresql, auth: basic}
     endpoints:
       - {name: guarded, model: lengths, auth: token}
+"""
+ONLY_TRACKING = """\
+config:
+  trackbed:environment:
+    target: local
 """
 PROGRAM = """\
 import mlflow
@@ -105,6 +111,29 @@ def test_data_and_the_password_that_opens_it_survive_a_down(secured: Project) ->
         f"{url}/api/2.0/mlflow/registered-models/get?name=lengths", auth=("admin", password), timeout=10
     )
     assert found.json()["registered_model"]["name"] == "lengths"
+
+
+def test_an_existing_database_is_reached_with_a_password_from_a_variable(secured: Project, tmp_path: Path) -> None:
+    home = secured.home("local")
+    services = json.loads(secured.trackbed("status", "local", "--json").stdout)["services"]
+    [port] = [urlsplit(found["url"]).port for found in services if found["component"] == "tracking-database"]
+    url = f"postgresql://mlflow@127.0.0.1:{port}/mlflow"
+    text = ONLY_TRACKING + f"    tracking: {{database: {{url: '{url}', password: 'env:DATABASE_PASSWORD'}}}}\n"
+    secured.write_spec("other", text)
+    missing = secured.trackbed("up", "other", "--yes", check=False)
+    assert missing.returncode == 1
+    assert "DATABASE_PASSWORD" in missing.stderr and "Traceback" not in missing.stderr
+
+    password = (home / "secrets" / "local-tracking-database-password").read_text()
+    given = Project(secured.directory, {**secured.variables, "DATABASE_PASSWORD": password})
+    given.trackbed("up", "other", "--yes")
+    contract = json.loads((secured.home("other") / "contract.json").read_text())
+    tracking = contract["tracking"]["address"]["internal"]
+    found = requests.get(f"{tracking}/api/2.0/mlflow/registered-models/get?name=lengths", timeout=10)
+    assert found.json()["registered_model"]["name"] == "lengths"
+    # The variable is needed once: afterwards the environment keeps what it holds, for its owner's eyes only.
+    assert json.loads(secured.trackbed("up", "other", "--yes", "--json").stdout)["changes"] == []
+    secured.trackbed("down", "other", "--delete-data", "--yes")
 
 
 def _command_line(process: psutil.Process) -> list[str]:

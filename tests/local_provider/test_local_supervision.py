@@ -61,6 +61,27 @@ def test_program_is_up_when_the_call_returns_and_gone_after_its_removal(home: Pa
     remove(home, "web", 5)  # a killed destroy is repeated
 
 
+def test_port_taken_at_the_last_moment_is_given_up_for_the_next(home: Path, server: Server) -> None:
+    # Somebody with reservations of their own takes the port after it was chosen, with a server that looks healthy.
+    program = server(working_directory=str(home / "mood"))
+    assert program.port is not None
+    (home / "mood").mkdir(parents=True)
+    (home / "mood" / "slow").write_text("1")
+    with ThreadPoolExecutor(1) as other:
+        starting = other.submit(bring_up, program)
+        eventually(lambda: Home(home).status("web").exists())
+        command = [sys.executable, "-S", str(Path(__file__).with_name("sample_server.py")), str(program.port)]
+        squatter = subprocess.Popen(command)
+        try:
+            up = starting.result(timeout=60)
+            assert up.state == "running"
+            assert ask(up.url)["pid"] == up.pid
+            assert up.pid != squatter.pid
+        finally:
+            squatter.kill()
+            squatter.wait()
+
+
 def test_program_that_runs_already_is_left_alone(server: Server) -> None:
     first = bring_up(server())
     assert bring_up(server()).pid == first.pid

@@ -241,7 +241,7 @@ class Inputs:
             if not isinstance(item, str):
                 self.fail(f"{key}{_step(name)}", f"must be a string, but it is {shown}")
             elif value and item != UNKNOWN and not re.fullmatch(value, item):
-                self.fail(f"{key}{_step(name)}", f"is {item!r}, but must be file:/absolute/path")
+                self.fail(f"{key}{_step(name)}", f"is {item!r}, but must be file:/absolute/path or env:NAME")
 
     def nested(self, key: str, *, optional: bool = False) -> Inputs | None:
         """Read a map with fields of its own; finish it with `adopt`. None when there is nothing to read."""

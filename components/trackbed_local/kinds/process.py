@@ -51,7 +51,7 @@ class Process:
         inputs.texts("command", minimum=1)
         inputs.text_map("environment", names=VARIABLE)
         inputs.text_map("secretEnvironment", names=VARIABLE, secret=True)
-        inputs.text_map("secretReferences", names=VARIABLE, value="file:/.+")
+        inputs.text_map("secretReferences", names=VARIABLE, value="file:/.+|env:[A-Za-z_][A-Za-z0-9_]*")
         inputs.path("workingDirectory", optional=True)
         inputs.lists_of_texts("prepare")
         inputs.number("port", minimum=1024, maximum=65535, whole=True, optional=True)
