@@ -14,6 +14,7 @@ from trackbed.engines import Command, Context, Program
 NAME = "Airflow DAG file"
 LOOKED_FOR = "a Python file that imports airflow and defines a DAG: `DAG(...)`, or a function under `@dag`"
 
+DRIVER = Path(__file__).parents[1] / "airflow" / "run.py"
 DAG_NAMES = frozenset({"DAG", "dag"})  # `airflow.models.DAG` and its kin, and the decorator of the TaskFlow API
 SQLITE_WAIT_SECONDS = 60  # how long a task waits while another one writes to the metadata database
 
@@ -39,10 +40,9 @@ def command(program: Program, context: Context) -> Command:
     from trackbed.engine_environments import environment_for
 
     environment = environment_for("airflow", program.path.parent)
-    runner = Path(__file__).with_name("_airflow_runner.py")
     return Command(
-        # -P: the runner's own directory has no place on the path of a DAG's imports.
-        argv=[str(environment / "bin" / "python"), "-P", str(runner), str(program.path), *program.arguments],
+        # -P: the driver's own directory has no place on the path of a DAG's imports.
+        argv=[str(environment / "bin" / "python"), "-P", str(DRIVER), str(program.path), *program.arguments],
         environment=airflow_variables(context.contract, program.path.parent, environment, os.environ),
     )
 
