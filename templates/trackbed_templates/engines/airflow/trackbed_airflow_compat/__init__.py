@@ -1,0 +1,1 @@
+"""The parts of airflow_local_settings.py, which says what they do."""
