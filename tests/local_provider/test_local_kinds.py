@@ -152,7 +152,7 @@ def test_process_problems_are_all_told_at_once() -> None:
             "command": [],
             "environment": {"not-a-name": "x", "NUMBER": 1},
             "secretEnvironment": {"TOKEN": 12345},
-            "secretReferences": {"KEY": "env:KEY"},
+            "secretReferences": {"KEY": "k8s:team/secret#KEY"},
             "port": 80,
             "healthCheck": {"path": "health", "timeout": 3},
             "restart": {"policy": "sometimes"},
