@@ -1,4 +1,4 @@
-"""A DAG that fails after its retry, with a callback that is told."""
+"""A DAG that fails after its retry, with a callback that is told, and one whose time has not come."""
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, task
@@ -24,3 +24,11 @@ with DAG("fails", schedule=None, start_date=datetime(2024, 1, 1), on_failure_cal
 
     broken() >> after()
     beside()
+
+with DAG("later", schedule="@daily", start_date=datetime(2100, 1, 1)):
+
+    @task
+    def much_later():
+        raise AssertionError("must not run")
+
+    much_later()

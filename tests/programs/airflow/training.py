@@ -3,22 +3,19 @@ from datetime import datetime
 
 import mlflow
 from airflow.sdk import dag, task
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
 
 
 @dag(schedule="@weekly", start_date=datetime(2024, 1, 1), catchup=False)
 def training():
     @task
     def split():
-        from sklearn.datasets import load_iris
-
         features, labels = load_iris(return_X_y=True, as_frame=True)
         return {"rows": len(features)}
 
     @task
     def train(strength: float, data: dict, run_id=None):
-        from sklearn.datasets import load_iris
-        from sklearn.linear_model import LogisticRegression
-
         features, labels = load_iris(return_X_y=True, as_frame=True)
         mlflow.set_experiment("airflow_training")
         # Left open: the end of the task's process closes it.
@@ -33,11 +30,10 @@ def training():
     def best(results):
         winner = max(results, key=lambda each: each["score"])
         with mlflow.start_run(run_id=winner["run"]):
-            from sklearn.datasets import load_iris
-            from sklearn.linear_model import LogisticRegression
-
             model = LogisticRegression(max_iter=500).fit(*load_iris(return_X_y=True))
-            mlflow.sklearn.log_model(model, name="model", registered_model_name="airflow_iris")
+            mlflow.sklearn.log_model(
+                model, name="model", registered_model_name="airflow_iris", pip_requirements=["scikit-learn"]
+            )
         print("best run", winner["run"])
 
     best(train.partial(data=split()).expand(strength=[0.01, 1.0]))
