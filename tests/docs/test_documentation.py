@@ -14,7 +14,6 @@ from trackbed.documents import Document, read_document
 from trackbed.spec import spec_document, spec_problems
 
 FENCES = {"", "http", "python", "sh", "text", "yaml"}
-FOREIGN = {"trackbed.yaml", "study", "backend"}
 
 
 def test_every_command_is_run_by_a_test() -> None:
