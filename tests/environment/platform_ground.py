@@ -120,9 +120,19 @@ def changes(project: Project, name: str = "local") -> dict[str, str]:
     return {change["name"]: change["operation"] for change in json.loads(done.stdout)["changes"]}
 
 
+def state_directory(project: Project) -> Path:
+    return project.directory / ".trackbed" / "state"
+
+
 def state_file(project: Project, name: str = "local") -> Path:
-    [file] = (project.directory / ".trackbed" / "state" / ".pulumi" / "stacks").glob(f"*/{name}.json")
+    [file] = (state_directory(project) / ".pulumi" / "stacks").glob(f"*/{name}.json")
     return file
+
+
+def pending_operations(project: Project, name: str = "local") -> list[Any]:
+    """What the state says that an engine was doing when it was killed."""
+    deployment = json.loads(state_file(project, name).read_text())["checkpoint"]["latest"]
+    return deployment.get("pending_operations") or []
 
 
 def recorded(project: Project, name: str = "local") -> dict[str, Any]:
