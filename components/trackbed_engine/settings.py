@@ -39,7 +39,9 @@ def pulumi_variables(project: Path, engine: Engine, *, given: Mapping[str, str] 
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": given.get("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
+    _make_private_directory(project)
     if default_backend(project, given):
+        state_directory(project).mkdir(mode=0o700, exist_ok=True)
         variables["PULUMI_BACKEND_URL"] = f"file://{state_directory(project)}"
         if not given.get("PULUMI_CONFIG_PASSPHRASE") and "PULUMI_CONFIG_PASSPHRASE_FILE" not in given:
             variables["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(_passphrase_file(project))
@@ -61,12 +63,19 @@ def state_directory(project: Path) -> Path:
     return project / ".trackbed" / "state"
 
 
+def _make_private_directory(project: Path) -> None:
+    """Make `.trackbed`: for its owner's eyes, and out of every commit, since secrets lie below it."""
+    directory = project / ".trackbed"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    ignored = directory / ".gitignore"
+    if not ignored.exists():
+        ignored.write_text("*\n", encoding="utf-8")
+
+
 def _passphrase_file(project: Path) -> Path:
     file = project / ".trackbed" / "passphrase"
     if file.exists() and file.stat().st_size:
         return file
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state_directory(project).mkdir(mode=0o700, exist_ok=True)
     # Never readable by others, and never seen half-written by a second process.
     temporary = file.with_name(f"passphrase.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -80,7 +80,7 @@ def connect(uri: str, *, name: str | None = None, replace: bool = False) -> Envi
     if name is not None and (not name or _is_place(name)):
         raise UserError(f"{name!r} cannot be the name of an environment: it is read as the place of a contract")
     if "://" not in uri:
-        uri = str(Path(uri).absolute())
+        uri = os.path.normpath(Path(uri).absolute())
     contract = _read(uri)
     known = dict(_connections())
     name = name or contract.name

@@ -82,4 +82,5 @@ def _copied(project: Path, other: str, target: str | None) -> str:
 
 
 def _project_name(project: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", project.name) or "trackbed"
+    """Return a name that Pulumi takes, near that of the directory."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", project.name).strip("-.") or "trackbed"

@@ -11,7 +11,7 @@ from trackbed.commands.options import environment_option, json_option
 CONTENT_TYPES = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
 
 
-@click.command(epilog='Example: trackbed predict digits --row \'{"age": 41, "income": 2900}\'')
+@click.command(epilog="Example: trackbed predict digits --data @rows.json")
 @environment_option
 @json_option
 @click.option(
