@@ -20,7 +20,7 @@ import uvicorn
 
 from trackbed.errors import UserError
 from trackbed.models import parse_weights
-from trackbed.serving.app import MAX_BODY_BYTES, Endpoint, make_app
+from trackbed.serving.app import MAX_BODY_BYTES, MAX_WAITING, Endpoint, make_app
 from trackbed.serving.follow import POLL_SECONDS, Follower
 from trackbed.serving.metrics import Metrics
 from trackbed.serving.predictors import Predictor, load_predictor
@@ -65,6 +65,7 @@ def main() -> None:
         webhook_secret=os.environ.pop("TRACKBED_WEBHOOK_SECRET", None) or None,
         webhook_url=options.webhook_url or f"http://{options.host}:{options.port}/trackbed/webhook",
         max_body_bytes=options.max_body_bytes,
+        max_waiting=options.max_waiting,
     )
     # uvicorn raises the signal again after its graceful end; an orderly end is no death by signal.
     signal.signal(signal.SIGTERM, _end)
@@ -102,6 +103,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--max-body-bytes", type=int, default=MAX_BODY_BYTES, metavar="BYTES", help="largest body (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-waiting", type=int, default=MAX_WAITING, metavar="REQUESTS", help="most for one version (%(default)s)"
     )
     parser.add_argument("--webhook-url", help="where the tracking server reaches this process (default: host and port)")
     return parser.parse_args()

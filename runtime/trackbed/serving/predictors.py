@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
     from mlflow.types import Schema
 
+    from trackbed.serving.direct import Direct
+
 log = logging.getLogger(__name__)
 
 # What a model raises when it does not like its input. Without a signature nothing was checked before it, so that more
@@ -44,6 +46,11 @@ class Predictor(Protocol):
         """The model's description: flavours and signature."""
         ...
 
+    @property
+    def direct(self) -> Direct | None:
+        """A shorter way for the requests that it can read; None when there is none."""
+        ...
+
     def predict(self, data: Any, params: dict[str, Any] | None) -> Any:
         """Return the predictions. Blocks; may be called from several threads at once.
 
@@ -68,6 +75,7 @@ class PyfuncPredictor:
     def __init__(self, model: PyFuncModel, files: TemporaryDirectory[str]) -> None:
         self._model = model
         self._files = files
+        self.direct: Direct | None = None
         self._refusing = REFUSING_ERRORS_WITHOUT_SIGNATURE if self.input_schema is None else REFUSING_ERRORS
 
     @property
@@ -96,14 +104,19 @@ class PyfuncPredictor:
             raise InputRefusal(str(error), by_model=True) from error
 
     def warm(self) -> None:
-        """Predict once with the model's own input example, so that the first request does not pay for it.
+        """Predict once with the model's own input example, and compile the shorter way.
+
+        The first request then pays for neither.
 
         Raises:
             Exception: whatever the model raises; a model that fails on its own example will fail its callers.
         """
+        from trackbed.serving.direct import compile_direct
+
         example = self._model.input_example
         if example is not None:
             self._model.predict(example, params=self._example_params())
+        self.direct = compile_direct(self._model)
 
     def close(self) -> None:
         """Remove the model's files."""
