@@ -51,7 +51,8 @@ def resolve_environment(flag: str | None, *, start: Path | None = None) -> Envir
         file = directory / PROJECT_FILE
         if file.is_file():
             return _named(_environment_of_project(file), f"the project's file {file}", directory)
-    known = {**dict(_connections()), **dict(_enclosing(start))}
+    # Inside a platform's project its own environments count, elsewhere those this user has connected.
+    known = dict(_enclosing(start)) or dict(_connections())
     if len(known) == 1:
         [(name, uri)] = known.items()
         return Environment(_read(uri), uri, f"{name!r} is the only environment known here")
