@@ -6,16 +6,19 @@ import json
 import os
 import shlex
 import socket
+import subprocess
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from trackbed.doctor.findings import Finding, Place
 from trackbed.environments import environment_home
 from trackbed.errors import UserError
+
+if TYPE_CHECKING:
+    from trackbed_engine.install import Engine
 
 PROJECT_LINES = {"runtime": "python", "main": "stacks/", "stackConfigDir": "stacks"}
 PROGRAM_TEMPLATE = "environment/stacks_main.py"
@@ -103,7 +106,7 @@ def permissions(place: Place) -> Iterator[Finding]:
         if path.exists() and path.stat().st_mode & OTHERS:
             closed = False
             seen = f"{path} has mode {path.stat().st_mode & 0o777:o}: others on this machine can get at it"
-            yield Finding("permissions", "problem", seen, f"chmod {mode} {shlex.quote(str(path))}")
+            yield Finding(f"permissions of {path.name}", "problem", seen, f"chmod {mode} {shlex.quote(str(path))}")
     if closed:
         yield Finding("permissions", "ok", f"passphrase, state and secrets in {kept} are closed to others")
 
@@ -128,25 +131,21 @@ def passphrase(place: Place) -> Iterator[Finding]:
     from trackbed_engine.install import find_engine
 
     engine = find_engine()
-    if engine is None or find_spec("psutil") is None:
+    if engine is None:
         return
-    from trackbed_engine.stack import Stack
-
     for name in stacks:
-        try:
-            Stack(project, name, engine).resources()
-        except UserError as error:
-            wrong = "incorrect passphrase" in str(error)
-            if variable and wrong:
-                seen = f"the state of {name} was made with another passphrase than that of {variable}"
-                yield Finding("passphrase", "problem", seen, f"unset {variable}")
-            elif wrong:
-                seen = f"the state of {name} was made with another passphrase than that in {file}"
-                yield Finding("passphrase", "problem", seen, fix)
-            else:
-                yield Finding("passphrase", "problem", f"the state of {name} cannot be read: {error}", error.hint)
-        else:
+        refusal = _refusal(project, name, engine)
+        if refusal is None:
             yield Finding("passphrase", "ok", f"{variable or file} opens the state of {name}")
+        elif "incorrect passphrase" not in refusal:
+            seen = f"the state of {name} cannot be read: {refusal}"
+            yield Finding("passphrase", "problem", seen, f"put it back from a backup: ls {_backups(project)}")
+        elif variable:
+            seen = f"the state of {name} was made with another passphrase than that of {variable}"
+            yield Finding("passphrase", "problem", seen, f"unset {variable}")
+        else:
+            seen = f"the state of {name} was made with another passphrase than that in {file}"
+            yield Finding("passphrase", "problem", seen, fix)
 
 
 def locks(place: Place) -> Iterator[Finding]:
@@ -230,9 +229,7 @@ def _project_name(project: Path) -> str:
 def _stack_files(place: Place) -> Iterator[tuple[str, Path]]:
     assert place.project is not None
     for file in sorted(place.project.glob("stacks/Pulumi.*.yaml")):
-        name = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
-        if place.environment in (None, name):
-            yield name, file
+        yield file.name.removeprefix("Pulumi.").removesuffix(".yaml"), file
 
 
 def _own_state(project: Path) -> bool:
@@ -250,6 +247,29 @@ def _passphrase_variable() -> str:
     if os.environ.get("PULUMI_CONFIG_PASSPHRASE"):
         return "PULUMI_CONFIG_PASSPHRASE"
     return "PULUMI_CONFIG_PASSPHRASE_FILE" if "PULUMI_CONFIG_PASSPHRASE_FILE" in os.environ else ""
+
+
+def _refusal(project: Path, name: str, engine: Engine) -> str | None:
+    """Let the engine open the state of a stack; return its last words where it does not."""
+    from trackbed_engine.settings import pulumi_variables
+
+    # Nothing but decrypting shows whether the passphrase is the right one; what comes out is for nobody's eyes.
+    opened = subprocess.run(
+        [engine.directory / "pulumi", "stack", "export", "--show-secrets", "--stack", name, "--non-interactive"],
+        cwd=project,
+        env={**os.environ, **pulumi_variables(project, engine)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return opened.stderr.strip() if opened.returncode else None
+
+
+def _backups(project: Path) -> Path:
+    from trackbed_engine.settings import state_directory
+
+    return state_directory(project) / ".pulumi" / "backups"
 
 
 def _recorded(project: Path) -> list[str]:
