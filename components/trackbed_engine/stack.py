@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import psutil
 from trackbed.errors import ProblemsError, UserError
 
-from trackbed_engine.events import ROOT_TYPE, Change, Event, Failure, Finished, Notice, read_events
+from trackbed_engine.events import ROOT_TYPE, Change, Event, Failure, Finished, Notice, Output, read_events
 from trackbed_engine.install import Engine
 from trackbed_engine.plugin import Plugin
 from trackbed_engine.settings import default_backend, pulumi_variables
@@ -28,6 +28,8 @@ LOCKED = re.compile(r"created by (?P<user>\S+)@(?P<host>\S+) \(pid (?P<pid>\d+)\
 MISSING = re.compile(r"no stack named '.*' found")
 ABANDONED_SECONDS = 10.0  # how long an engine whose command was killed may take to notice and end
 POLL = 0.1  # seconds
+CRASHED = re.compile(r"program exited with non-zero exit code")
+LAST_LINES = 40  # of what a program wrote that crashed
 UNHELPFUL = re.compile(r"^(update|preview|destroy|refresh) failed$")
 
 OnEvent = Callable[[Event], None]
@@ -190,6 +192,7 @@ class Stack:
         command = ["pulumi", *arguments, "--stack", self.name, "--json", "--non-interactive"]
         changes: dict[str, Change] = {}
         failures: list[Failure] = []
+        output: list[str] = []
         # Standard error goes to the same pipe, or a full one could block the engine; it holds no JSON.
         with subprocess.Popen(
             command,
@@ -207,6 +210,8 @@ class Stack:
                 for event in read_events(_remember(running.stdout, said)):
                     if isinstance(event, Failure):
                         failures.append(event)
+                    elif isinstance(event, Output):
+                        output = [*output, event.text][-LAST_LINES:]
                     elif isinstance(event, Finished) and ROOT_TYPE not in event.change.urn.split("::"):
                         changes[event.change.urn] = event.change
                     on_event(event)
@@ -214,7 +219,7 @@ class Stack:
                 _interrupt(running)
                 raise
         if running.returncode != 0:
-            self._raise(failures, "".join(said))
+            self._raise([_explained(failure, output) for failure in failures], "".join(said))
         return Outcome(list(changes.values()))
 
     def _streaming(self) -> dict[str, str]:
@@ -283,6 +288,13 @@ class LockedError(UserError):
                 return False
             time.sleep(POLL)
         return True
+
+
+def _explained(failure: Failure, output: Sequence[str]) -> Failure:
+    """Add what a program wrote that crashed to the engine's bare word that it did."""
+    if not output or not CRASHED.search(failure.message):
+        return failure
+    return Failure(failure.urn, "\n".join([f"{failure.message}; it wrote:", *output]))
 
 
 def _interrupt(running: subprocess.Popen[str]) -> None:

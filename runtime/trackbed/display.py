@@ -72,11 +72,11 @@ class ProgressDisplay:
 
     def on_event(self, event: Event) -> None:
         """Take in one event of the engine."""
-        from trackbed_engine.events import Failure, Finished, Notice
+        from trackbed_engine.events import Finished, Notice, Started
 
         if isinstance(event, Notice):
             self._console.print(f"  {event.message}")
-        if isinstance(event, Failure | Notice):
+        if not isinstance(event, Started | Finished):
             return
         change = event.change
         if change.is_component or change.operation not in DOING | DONE:
