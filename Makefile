@@ -42,7 +42,7 @@ docs: $(VENV)/made  ## Write the generated pages of docs/
 	@$(BIN)/python scripts/docs
 
 clean:  ## Remove the virtual environment and caches; environments and their data stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-tools .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/made: requirements.lock pyproject.toml scripts/bootstrap
 	@scripts/bootstrap $(PYTHON) $(VENV)

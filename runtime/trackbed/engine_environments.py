@@ -7,6 +7,7 @@ lock as constraints, what the program's own project asks for. It is made once wi
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -45,15 +46,18 @@ def environment_for(engine: str, project: Path | None) -> Path:
     Raises:
         UserError: uv could not make it; the message is uv's.
     """
-    lock = template_text(f"engines/{engine}.lock")
-    requirements = find_requirements(project) if project is not None else None
-    directory = environments_root() / f"{engine}-{_key(lock, requirements)}"
+    directory = environment_directory(engine, project)
     if directory.is_dir():
         return directory
     with only_builder(directory) as held:
         if not directory.is_dir():
-            _build(engine, lock, requirements, directory, held)
+            _build(engine, _lock(engine), _requirements(project), directory, held)
     return directory
+
+
+def environment_directory(engine: str, project: Path | None) -> Path:
+    """Return where `environment_for` finds or makes the environment; makes nothing."""
+    return environments_root() / f"{engine}-{_key(_lock(engine), _requirements(project))}"
 
 
 def environments_root() -> Path:
@@ -74,6 +78,14 @@ def find_requirements(project: Path) -> Path | None:
     root = next((i for i, d in enumerate(directories) if any((d / m).exists() for m in PROJECT_MARKERS)), 0)
     candidates = (directory / "requirements.txt" for directory in directories[: root + 1])
     return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _lock(engine: str) -> str:
+    return template_text(f"engines/{engine}.lock")
+
+
+def _requirements(project: Path | None) -> Path | None:
+    return find_requirements(project) if project is not None else None
 
 
 def _key(lock: str, requirements: Path | None) -> str:
@@ -123,6 +135,15 @@ def _build(engine: str, lock: str, requirements: Path | None, directory: Path, h
     tell(f"made {directory} in {time.monotonic() - started:.1f} s")
 
 
+def _uv_variables() -> dict[str, str]:
+    """Let uv trust what the machine trusts, as pip does on most systems, unless the person decided otherwise."""
+    import ssl
+
+    authorities = ssl.get_default_verify_paths().cafile
+    trusting = {"UV_SYSTEM_CERTS": "true"} if authorities and Path(authorities).exists() else {}
+    return {**trusting, **os.environ}
+
+
 def _uv(arguments: Sequence[str], held: int, requirements: Path | None = None) -> None:
     from uv import find_uv_bin
 
@@ -132,6 +153,7 @@ def _uv(arguments: Sequence[str], held: int, requirements: Path | None = None) -
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        env=_uv_variables(),
         text=True,
         errors="replace",
         pass_fds=[held],  # a uv that outlives a killed builder keeps the next one waiting

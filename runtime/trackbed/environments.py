@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from trackbed.contract import Contract, read_contract
@@ -52,7 +53,7 @@ def resolve_environment(flag: str | None, *, start: Path | None = None) -> Envir
         if file.is_file():
             return _named(_environment_of_project(file), f"the project's file {file}", directory)
     # Inside a platform's project its own environments count, elsewhere those this user has connected.
-    known = dict(_enclosing(start)) or dict(_connections())
+    known = dict(enclosing_environments(start)) or dict(connections())
     if len(known) == 1:
         [(name, uri)] = known.items()
         return Environment(_read(uri), uri, f"{name!r} is the only environment known here")
@@ -83,7 +84,7 @@ def connect(uri: str, *, name: str | None = None, replace: bool = False) -> Envi
     if "://" not in uri:
         uri = os.path.normpath(Path(uri).absolute())
     contract = _read(uri)
-    known = dict(_connections())
+    known = dict(connections())
     name = name or contract.name
     other = known.get(name)
     if not replace and other is not None and other != uri and _exists(other):
@@ -97,9 +98,9 @@ def connect(uri: str, *, name: str | None = None, replace: bool = False) -> Envi
 
 def disconnect(uri: str) -> None:
     """Forget an environment by the path or URI of its contract; unknown ones are ignored."""
-    known = dict(_connections())
-    kept = {name: other for name, other in known.items() if other != uri}
-    if kept != known:
+    recorded = _recorded_connections()
+    kept = {name: other for name, other in recorded.items() if other != uri}
+    if kept != recorded:
         _write_connections(kept)
 
 
@@ -117,7 +118,7 @@ def environment_home(project: Path, name: str) -> Path:
 def _named(value: str, source: str, start: Path) -> Environment:
     if _is_place(value):
         return Environment(_read(value), value, source)
-    known = {**dict(_connections()), **dict(_enclosing(start))}
+    known = {**dict(connections()), **dict(enclosing_environments(start))}
     if value not in known:
         listed = ", ".join(sorted(known)) or "none"
         raise UserError(
@@ -141,31 +142,40 @@ def _environment_of_project(file: Path) -> str:
     return name
 
 
-def _enclosing(start: Path) -> Iterator[tuple[str, str]]:
+def enclosing_environments(start: Path) -> Iterator[tuple[str, str]]:
+    """Yield name and contract of the environments of the projects around a directory."""
     # Outermost first: of two projects around us that know a name, the nearest has the last word.
     for directory in reversed((start, *start.parents)):
         for file in sorted(directory.glob(f".trackbed/environments/*/{CONTRACT_FILE}")):
             yield file.parent.name, str(file)
 
 
-def _connections_file() -> Path:
+def connections_file() -> Path:
+    """Return the file in which `connect` writes environments down."""
     from platformdirs import user_data_path
 
     return user_data_path("trackbed") / "connections.json"
 
 
-def _connections() -> Iterator[tuple[str, str]]:
-    try:
-        known = json.loads(_connections_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    for name, uri in known.items() if isinstance(known, dict) else ():
-        if isinstance(uri, str) and _exists(uri):
+def connections() -> Iterator[tuple[str, str]]:
+    """Yield name and contract of every connected environment that is still there."""
+    for name, uri in _recorded_connections().items():
+        if _exists(uri):
             yield name, uri
 
 
+def _recorded_connections() -> dict[str, str]:
+    """Return what `connect` wrote down, also of environments that are gone since."""
+    try:
+        recorded: Any = json.loads(connections_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    items: Any = recorded.items() if isinstance(recorded, dict) else ()
+    return {name: uri for name, uri in items if isinstance(uri, str)}
+
+
 def _write_connections(known: dict[str, str]) -> None:
-    file = _connections_file()
+    file = connections_file()
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(f".{os.getpid()}")
     temporary.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")

@@ -241,6 +241,7 @@ def open_registry(contract: Contract, launcher: Launcher) -> Generator[MlflowCli
 
     from trackbed.configuration import mlflow_variables
 
+    launcher.require_tracking()
     variables = mlflow_variables(contract, launcher)
     os.environ.update(variables)
     # A person waits at the keyboard: MLflow's own seven retries take minutes.

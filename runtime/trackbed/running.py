@@ -37,6 +37,7 @@ def run_program(
     """
     found = resolve_environment(environment)
     launcher = launcher_for(found.contract)
+    launcher.require_tracking()
     program = Program(path.absolute(), arguments)
     engine = find_engine(program)
     if verbose:

@@ -71,9 +71,10 @@ def command(environment: str | None, as_json: bool, tool: str | None) -> None:
 def _airflow_variables(contract: Contract) -> dict[str, str]:
     """Return what Airflow needs; an environment of its own is used, but not made for it: that takes a minute."""
     from trackbed.cache import tell
+    from trackbed.engine_environments import environment_directory
     from trackbed.engines.airflow import airflow_variables
 
-    directory = _airflow_environment()
+    directory = environment_directory("airflow", Path.cwd())
     variables = airflow_variables(contract, Path.cwd(), directory, os.environ)
     if not directory.is_dir():
         tell("Airflow is not installed yet; the first `trackbed run` of a DAG file does it. Then export again.")
@@ -89,15 +90,6 @@ def _airflow_beside_others(contract: Contract) -> dict[str, str]:
         first, _, rest = variables["PATH"].partition(os.pathsep)
         variables["PATH"] = f"{rest}{os.pathsep}{first}"
     return variables
-
-
-def _airflow_environment() -> Path:
-    from trackbed import engine_environments
-    from trackbed.templates import template_text
-
-    lock = template_text("engines/airflow.lock")
-    key = engine_environments._key(lock, engine_environments.find_requirements(Path.cwd()))  # pyright: ignore[reportPrivateUsage]
-    return engine_environments.environments_root() / f"airflow-{key}"
 
 
 def _once(path: str) -> str:

@@ -48,7 +48,9 @@ def command(environment: str | None, as_json: bool, study: Path) -> None:
     display = Display(described, Console(stderr=as_json, highlight=False))
     for key in described.ignored:
         display.say(f"note: {key} has a meaning for Katib only", style="dim")
-    result = tune(described, found, launcher_for(found.contract), display)
+    launcher = launcher_for(found.contract)
+    launcher.require_tracking()
+    result = tune(described, found, launcher, display)
     if as_json:
         click.echo(json.dumps(_document(described, result), indent=2))
     else:

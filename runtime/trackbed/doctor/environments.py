@@ -153,7 +153,7 @@ def versions(place: Place) -> Iterator[Finding]:
 
 def connections(place: Place) -> Iterator[Finding]:
     """Look for names that stand for environments which are gone."""
-    file = environments._connections_file()  # pyright: ignore[reportPrivateUsage]
+    file = environments.connections_file()
     if not file.exists():
         return
     drop = f"rm {shlex.quote(str(file))}"
@@ -165,7 +165,7 @@ def connections(place: Place) -> Iterator[Finding]:
     if not isinstance(written, dict):
         yield Finding("connections", "problem", f"{file} holds no JSON object: no name in it is known", drop)
         return
-    live = dict(environments._connections())  # pyright: ignore[reportPrivateUsage]
+    live = dict(environments.connections())
     stale = {str(name): str(uri) for name, uri in written.items() if name not in live}  # pyright: ignore[reportUnknownVariableType]
     if not stale:
         yield Finding("connections", "ok", f"{file}: {', '.join(sorted(live)) or 'none'}")
@@ -212,8 +212,8 @@ def _known(place: Place) -> list[Known]:
             return []  # told by another check
         return [Known(found.contract.name, found.uri, place)]
     pairs = [
-        *environments._connections(),  # pyright: ignore[reportPrivateUsage]
-        *environments._enclosing(place.directory),  # pyright: ignore[reportPrivateUsage]
+        *environments.connections(),
+        *environments.enclosing_environments(place.directory),
     ]
     by_uri = {uri: name for name, uri in pairs}
     return [Known(name, uri, place) for uri, name in by_uri.items()]

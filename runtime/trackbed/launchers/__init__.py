@@ -43,6 +43,14 @@ class ServiceStatus:
 class Launcher(Protocol):
     """One ground, at run time."""
 
+    def require_tracking(self) -> None:
+        """Refuse to go on while the tracking server is down: tools would wait minutes for it without a word.
+
+        Raises:
+            UserError: it does not run.
+        """
+        ...
+
     def services(self) -> list[ServiceStatus]:
         """Return the state of every service, also of those that are down."""
         ...

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -36,6 +38,22 @@ class LocalLauncher:
     def secret(self, reference: str) -> str:
         """Return the value behind a `file:` or `env:` reference."""
         return resolve_secret(reference)
+
+    def require_tracking(self) -> None:
+        """Refuse to go on while the tracking server's process does not live, whoever answers on its port."""
+        program = f"{self._contract.name}-tracking-server"
+        if not (self._home / "run" / "programs" / f"{program}.json").exists():
+            return  # an existing server, which is not ours to watch
+        try:
+            notes = json.loads((self._home / "run" / "status" / f"{program}.json").read_text())
+        except (OSError, ValueError):
+            notes = {}
+        command = notes.get("command") or {}
+        if not _lives(command.get("pid"), str(command.get("identity", ""))):
+            raise UserError(
+                f"the tracking server of the environment {self._contract.name!r} is not running",
+                hint=f"trackbed up {self._home.name}; trackbed logs tracking says why it ended",
+            )
 
     def services(self) -> list[ServiceStatus]:
         """Return the state of every supervised process of the environment."""
@@ -113,6 +131,18 @@ class LocalLauncher:
             count=described.slots,
             memory=described.memory,
         )
+
+
+def _lives(pid: int | None, identity: str) -> bool:
+    """Whether the process with this id is still the one that the launcher noted with its start time."""
+    if not sys.platform.startswith("linux"):
+        return pid is not None
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return fields[0] not in (b"Z", b"X") and identity.endswith(":" + fields[19].decode())
 
 
 def _last(file: Path, lines: int) -> Iterator[str]:

@@ -141,12 +141,24 @@ def wait_for_version(contract: Contract, launcher: Launcher, *, model: str, alia
 
 
 def wait_for_traffic(client: EndpointClient, weights: Mapping[str, int]) -> None:
-    """Wait until an endpoint divides its requests by these weights.
+    """Wait until an endpoint divides its requests by these weights, each among the version it should.
 
     Raises:
         UserError: the endpoint does not answer, or takes longer than WAIT_SECONDS.
     """
-    _wait(client, lambda aliases: {alias: state["weight"] for alias, state in aliases.items()} == dict(weights))
+
+    def divided(aliases: Mapping[str, Any]) -> bool:
+        states = [aliases.get(alias, {}) for alias in weights]
+        return all(
+            state.get("weight") == weights[alias] and not _is_loading(state)
+            for alias, state in zip(weights, states, strict=True)
+        )
+
+    _wait(client, divided)
+
+
+def _is_loading(state: Mapping[str, Any]) -> bool:
+    return state["wanted"] != state["version"] and "is being loaded" in (state["problem"] or "")
 
 
 def _wait(client: EndpointClient, reached: Callable[[Mapping[str, Any]], bool]) -> None:
