@@ -7,10 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from urllib.parse import urlsplit
 
-import pytest
+import psutil
 from support import Project
 
 ONLY_TRACKING = "config:\n  trackbed:environment:\n    target: local\n"
@@ -24,8 +23,11 @@ def test_programs_are_refused_with_the_fix(project: Project) -> None:
     project.trackbed("run", str(script))
 
     supervisor = int((project.home("local") / "run" / "supervisord.pid").read_text())
+    notes = json.loads((project.home("local") / "run" / "status" / "local-tracking-server.json").read_text())
+    server = psutil.Process(notes["command"]["pid"])
     os.kill(supervisor, signal.SIGKILL)
-    _wait_until_down(project)
+    psutil.wait_procs([server], timeout=30)
+    assert not server.is_running()
     port = urlsplit(
         json.loads((project.home("local") / "contract.json").read_text())["tracking"]["address"]["internal"]
     ).port
@@ -47,12 +49,3 @@ def test_programs_are_refused_with_the_fix(project: Project) -> None:
 
     project.trackbed("up", "local", "--yes")
     project.trackbed("run", str(script))
-
-
-def _wait_until_down(project: Project) -> None:
-    for _ in range(100):
-        services = json.loads(project.trackbed("status", "local", "--json", check=False).stdout)["services"]
-        if all(service["state"] != "running" for service in services):
-            return
-        time.sleep(0.1)
-    pytest.fail("the services outlived their supervisor", pytrace=False)
