@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
 
 from trackbed.errors import UserError
+
+# What a person's files and disks do to us. Anything else, a missing file too, is a bug that keeps its traceback.
+THEIRS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def main() -> None:
@@ -24,6 +29,11 @@ def main() -> None:
         # The reader of a pipe (head, less) went away: that is its right.
         sys.stderr.close()
         status = 141
+    except OSError as error:
+        if error.errno not in THEIRS or not isinstance(error.filename, str | bytes):
+            raise
+        print(f"error: {os.fsdecode(error.filename)}: {error.strerror}", file=sys.stderr)
+        status = 1
     sys.exit(status)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trackbed.errors import UserError
+
 VARIABLE = "TRACKBED_CACHE"
 
 
@@ -31,9 +33,18 @@ def only_builder(directory: Path) -> Generator[int]:
 
     Returns:
         A context manager that gives the lock's descriptor, to be handed on to children that may outlive this process.
+
+    Raises:
+        UserError: the cache cannot be written.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(directory.with_suffix(".building"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory.with_suffix(".building"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UserError(
+            f"the cache {cache_root()} cannot be written: {error.strerror}",
+            hint=f"set the variable {VARIABLE} to a directory that you may write",
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -55,7 +55,8 @@ class Program:
         try:
             return ast.parse(self.text, filename=str(self.path))
         except SyntaxError as error:
-            raise UserError(f"{self.path}:{error.lineno}: not valid Python: {error.msg}") from error
+            place = self.path if error.lineno is None else f"{self.path}:{error.lineno}"
+            raise UserError(f"{place}: not valid Python: {error.msg}") from error
 
     @cached_property
     def imports(self) -> frozenset[str]:

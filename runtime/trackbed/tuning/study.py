@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trackbed.documents import Document, Step, read_document, refuse, schema_problems
+from trackbed.errors import UserError
 from trackbed.tuning.algorithms import ALGORITHMS, EARLY_STOPPING, AlgorithmKind, parse_number, parse_whole
 from trackbed.tuning.checks import study_problems
 
@@ -154,6 +155,9 @@ def read_study(path: Path) -> Study:
         UserError: the file cannot be read.
         ProblemsError: something in it is wrong; all problems are told at once.
     """
+    if path.exists() and not path.is_file():
+        # Opening a pipe would wait for a writer, and each start of an interrupted study reads it anew.
+        raise UserError(f"{path} is not a file; give the path of a study")
     document = read_document(path)
     base = experiment_base(document)
     problems = [*schema_problems(document, "study"), *study_problems(document, base, path.parent)]
