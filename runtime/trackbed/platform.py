@@ -44,14 +44,15 @@ def open_stack(name: str, *, check: bool = True) -> Stack:
         check: whether its file must have no problems.
 
     Raises:
-        UserError: there is no such environment file, or it has problems.
+        UserError: there is no such environment file, it cannot be made by that name, or it has problems.
     """
     from trackbed.documents import nearest
-    from trackbed.spec import read_spec
+    from trackbed.spec import check_name, read_spec
 
     project, engine = project_and_engine()
     file = project / "stacks" / f"Pulumi.{name}.yaml"
     if not file.exists():
+        check_name(name)
         known = [
             found.name.removeprefix("Pulumi.").removesuffix(".yaml") for found in project.glob("stacks/Pulumi.*.yaml")
         ]

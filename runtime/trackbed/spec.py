@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from trackbed.documents import Document, Problem, nearest, read_document, refuse, schema, schema_problems, shown_path
+from trackbed.errors import UserError
 
 CONFIG_KEY = "trackbed:environment"
+IMPLEMENTED_TARGETS = ("local",)  # of those that a spec may name; trackbed_components.targets makes each
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 DEFAULT_POOL = "default"
 TRACKING_PORT = 5000
 ENDPOINT_PORT = 8080
@@ -92,6 +95,20 @@ class EnvironmentSpec:
             "tracking.database": database if isinstance(database, str) else database.url,
             "artifacts.uri": self.artifacts_uri or "(made by Trackbed)",
         }
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of an environment.
+
+    Raises:
+        UserError: it has another form; the exit status is that of unusable arguments.
+    """
+    if NAME.fullmatch(name) is None:
+        raise UserError(
+            f"{name!r} cannot be the name of an environment",
+            hint="use up to 40 lower-case letters, digits and hyphens, a letter first: team-a",
+            exit_code=2,
+        )
 
 
 def read_spec(path: Path) -> EnvironmentSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import yaml
 from spec_ground import trackbed
 from trackbed.commands.new_environment import TARGETS
 from trackbed.documents import schema
-from trackbed.spec import CONFIG_KEY, read_spec
+from trackbed.errors import UserError
+from trackbed.spec import CONFIG_KEY, IMPLEMENTED_TARGETS, read_spec
+from trackbed_components.targets import make_target
 
 OTHER = """\
 # our production
@@ -43,10 +46,44 @@ def test_the_targets_are_those_of_the_schema() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_a_target_is_made_where_it_is_told_to_be_in_this_version(directory: Path, target: str) -> None:
+    if target in IMPLEMENTED_TARGETS:
+        assert make_target(target, home=directory).name == target
+    else:
+        with pytest.raises(UserError, match=r"it has: local$"):
+            make_target(target, home=directory)
+
+
+def test_what_was_written_is_told_as_json(directory: Path) -> None:
+    done = trackbed("new-environment", "team-a", "--target", "local", "--json")
+    told = json.loads(done.out)
+    files = [directory / name for name in ("Pulumi.yaml", "stacks/__main__.py", "stacks/Pulumi.team-a.yaml")]
+    assert told == {
+        "environment": "team-a",
+        "target": "local",
+        "project": str(directory),
+        "written": list(map(str, files)),
+    }
+    assert all(file.is_file() for file in files)
+
+
+@pytest.mark.parametrize("command", ["up", "preview", "down"])
+def test_no_command_suggests_to_make_what_cannot_be_a_name(directory: Path, other: Path, command: str) -> None:
+    done = trackbed(command, "../x")
+    assert done.code == 2
+    assert done.err.startswith("error: '../x' cannot be the name of an environment\n")
+    assert "new-environment" not in done.err
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_the_file_is_valid_and_makes_a_project(directory: Path, target: str) -> None:
     done = trackbed("new-environment", "team-a", "--target", target)
     assert (done.code, done.err) == (0, "")
-    assert done.out.splitlines()[-1] == "next: edit stacks/Pulumi.team-a.yaml, then: trackbed up team-a"
+    if target in IMPLEMENTED_TARGETS:
+        following = "next: edit stacks/Pulumi.team-a.yaml, then: trackbed up team-a"
+    else:
+        following = f"this version of trackbed brings up the target local, not {target} yet"
+    assert done.out.splitlines()[-1] == following
     file = directory / "stacks" / "Pulumi.team-a.yaml"
     assert read_spec(file).target == target
     assert yaml.safe_load((directory / "Pulumi.yaml").read_text())["main"] == "stacks/"

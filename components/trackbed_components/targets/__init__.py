@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trackbed.errors import UserError
+from trackbed.spec import IMPLEMENTED_TARGETS
 
 from trackbed_components.targets.base import Target
 from trackbed_components.targets.local import LocalTarget
@@ -24,4 +25,4 @@ def make_target(name: str, *, home: Path) -> Target:
     """
     if name == LocalTarget.name:
         return LocalTarget(home)
-    raise UserError(f"the target {name!r} is not in this version of Trackbed; it has: {LocalTarget.name}")
+    raise UserError(f"the target {name!r} is not in this version of Trackbed; it has: {', '.join(IMPLEMENTED_TARGETS)}")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import click
 
+from trackbed.commands.options import json_option
+
 TARGETS = ("local", "kubernetes", "aws")
-NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
 @click.command(epilog="Example: trackbed new-environment staging --from local --target kubernetes")
 @click.argument("name")
 @click.option("--target", type=click.Choice(TARGETS), help="The ground it stands on; required without --from.")
 @click.option("--from", "other", metavar="NAME", help="Start from another environment of the project instead.")
-def command(name: str, target: str | None, other: str | None) -> None:
+@json_option
+def command(name: str, target: str | None, other: str | None, as_json: bool) -> None:
     """Write stacks/Pulumi.NAME.yaml, with every field explained.
 
     In a directory that is no project yet, Pulumi.yaml and stacks/__main__.py are written too. Nothing that exists is
@@ -23,14 +26,10 @@ def command(name: str, target: str | None, other: str | None) -> None:
     """
     from trackbed.environments import project_root
     from trackbed.errors import UserError
+    from trackbed.spec import IMPLEMENTED_TARGETS, check_name, read_spec
     from trackbed.templates import render, template_text
 
-    if NAME.fullmatch(name) is None:
-        raise UserError(
-            f"{name!r} cannot be the name of an environment",
-            hint="use up to 40 lower-case letters, digits and hyphens, a letter first: team-a",
-            exit_code=2,
-        )
+    check_name(name)
     if target is None and other is None:
         raise UserError(
             f"the target is missing; allowed are {', '.join(TARGETS)}", hint="add --target local", exit_code=2
@@ -43,17 +42,26 @@ def command(name: str, target: str | None, other: str | None) -> None:
         text = render("environment/Pulumi.environment.yaml.j2", name=name, target=target)
     else:
         text = _copied(project, other, target)
-    written = {
+    wanted = {
         project / "Pulumi.yaml": render("environment/Pulumi.yaml.j2", name=_project_name(project)),
         project / "stacks" / "__main__.py": template_text("environment/stacks_main.py"),
         file: text,
     }
+    written = {path: content for path, content in wanted.items() if not path.exists()}
     for path, content in written.items():
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
-            click.echo(f"wrote {path.relative_to(project)}")
-    click.echo(f"next: edit {file.relative_to(project)}, then: trackbed up {name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    target = target or read_spec(file).target
+    if as_json:
+        document = {"environment": name, "target": target, "project": str(project), "written": list(map(str, written))}
+        click.echo(json.dumps(document, indent=2))
+        return
+    for path in written:
+        click.echo(f"wrote {path.relative_to(project)}")
+    if target in IMPLEMENTED_TARGETS:
+        click.echo(f"next: edit {file.relative_to(project)}, then: trackbed up {name}")
+    else:
+        click.echo(f"this version of trackbed brings up the target {', '.join(IMPLEMENTED_TARGETS)}, not {target} yet")
 
 
 def _copied(project: Path, other: str, target: str | None) -> str:

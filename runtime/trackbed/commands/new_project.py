@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
 import click
 
+from trackbed.commands.options import json_option
 from trackbed.errors import UserError
 
 STARTER = "starter"  # below templates/trackbed_templates
@@ -19,17 +21,23 @@ TEMPLATE_SUFFIX = ".j2"
     "--environment",
     default="local",
     show_default=True,
-    metavar="NAME",
-    help="The environment that the project runs on; it is written into its trackbed.yaml.",
+    metavar="NAME|URI",
+    help="The environment that the project runs on: a name, or the path of its contract. "
+    "It is written into its trackbed.yaml.",
 )
+@json_option
 @click.argument("directory", type=click.Path(path_type=Path))
-def command(environment: str, directory: Path) -> None:
+def command(environment: str, as_json: bool, directory: Path) -> None:
     """Create a project in DIRECTORY, which must be new or empty.
 
     It holds a workflow that tunes, trains, judges and registers a classifier of handwritten digits (an ordinary
     Metaflow flow that logs to MLflow), and a program that asks the serving endpoint. None of it imports trackbed.
     """
     written = write_project(directory, environment=environment)
+    if as_json:
+        document = {"directory": str(directory), "environment": environment, "written": written}
+        click.echo(json.dumps(document, indent=2))
+        return
     click.echo(f"Created in {directory}, for the environment {environment!r}: {', '.join(written)}")
     click.echo("\nNext:")
     for line in (f"cd {shlex.quote(str(directory))}", "trackbed run flow.py", "trackbed run predict.py"):
@@ -41,18 +49,23 @@ def write_project(directory: Path, *, environment: str) -> list[str]:
 
     Args:
         directory: where to; made when it is not there.
-        environment: the environment's name, for the project's trackbed.yaml.
+        environment: the environment's name or the path or URI of its contract, for the project's trackbed.yaml.
 
     Returns:
         The names of the files, sorted.
 
     Raises:
-        UserError: the directory holds something already, or cannot be written.
+        UserError: no environment can have that name; the directory holds something already, or cannot be written.
     """
     from importlib.resources import files
 
+    from trackbed.environments import connections
+    from trackbed.spec import check_name
     from trackbed.templates import render
 
+    # Who connects an environment chooses the name it is known by, which has fewer rules.
+    if not environment.endswith(".json") and environment not in dict(connections()):
+        check_name(environment)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if found := sorted(path.name for path in directory.iterdir()):
