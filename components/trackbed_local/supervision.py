@@ -56,6 +56,7 @@ class ProcessStatus:
         pid: process id of the command, None when it does not run.
         port: its TCP port on 127.0.0.1, None for a program without one.
         url: `http://127.0.0.1:<port>`, None for a program without a port.
+        is_http: whether its health is asked over HTTP; what listens without that may speak anything.
         started_at: epoch seconds of the last start, None when it never started.
         health: result of the last health check; "unknown" without one.
         restarts: how often it was restarted since it was last set up.
@@ -67,6 +68,7 @@ class ProcessStatus:
     pid: int | None
     port: int | None
     url: str | None
+    is_http: bool
     started_at: float | None
     health: Health
     restarts: int
@@ -248,6 +250,7 @@ def program_status(home: Home, name: str) -> ProcessStatus:
         pid=command.get("pid") if alive else None,
         port=port,
         url=None if port is None else f"http://127.0.0.1:{port}",
+        is_http=config.get("healthCheck") is not None,
         started_at=notes.get("startedAt"),
         health=notes.get("health", "unknown") if alive else "unknown",
         restarts=notes.get("restarts", 0),

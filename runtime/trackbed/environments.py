@@ -14,6 +14,7 @@ from trackbed.contract import Contract, read_contract
 from trackbed.errors import UserError
 
 VARIABLE = "TRACKBED_ENVIRONMENT"
+OPTION = "the --environment option"
 PROJECT_FILE = "trackbed.yaml"
 CONTRACT_FILE = "contract.json"
 
@@ -33,19 +34,20 @@ class Environment:
     source: str
 
 
-def resolve_environment(flag: str | None, *, start: Path | None = None) -> Environment:
+def resolve_environment(flag: str | None, *, start: Path | None = None, option: str = OPTION) -> Environment:
     """Find the environment a command works on.
 
     Args:
         flag: the value of `--environment`: a name, or the path or URI of a contract; None when it was not given.
         start: directory from which project files are looked for; the current one by default.
+        option: what the flag was given by, in words.
 
     Raises:
         UserError: none is named and there is not exactly one, or the one named cannot be found or read.
     """
     start = start or Path.cwd()
     if flag:
-        return _named(flag, "the --environment option", start)
+        return _named(flag, option, start)
     if variable := os.environ.get(VARIABLE):
         return _named(variable, f"the variable {VARIABLE}", start)
     for directory in (start, *start.parents):

@@ -25,10 +25,12 @@ def command(name: str | None, environment: str | None, as_json: bool) -> None:
 
     The exit status is 1 when a service is down or differs from what was set up.
     """
-    from trackbed.environments import resolve_environment
+    from trackbed.environments import OPTION, resolve_environment
     from trackbed.launchers import launcher_for
 
-    contract = resolve_environment(name or environment).contract
+    if name is not None and environment is not None:
+        raise click.UsageError(f"{name!r} and --environment {environment!r} both name an environment; give one of them")
+    contract = resolve_environment(name or environment, option="the argument NAME" if name else OPTION).contract
     launcher = launcher_for(contract)
     services = [_with_models(service, contract, launcher) for service in launcher.services()]
     if as_json:

@@ -20,7 +20,8 @@ class ServiceStatus:
         component: `tracking`, or `endpoint-<name>`.
         state: `running`, or why it is not: `starting`, `stopped`, `fatal`, `changed`, `foreign`.
         health: result of the last health check: `passing`, `failing` or `unknown`.
-        url: where it listens, from where this process runs; None while it is not known.
+        url: where it listens, from where this process runs, without a scheme where that is not HTTP; None while it is
+            not known.
         version: version of what runs in it; None where it does not tell.
         started_at: epoch seconds of the last start; None when it never started.
         restarts: how often it was restarted by its supervisor.

@@ -68,7 +68,7 @@ class LocalLauncher:
                     component=component,
                     state=process.state,
                     health=process.health,
-                    url=process.url,
+                    url=process.url if process.is_http else process.url and process.url.removeprefix("http://"),
                     version=versions.get(component),
                     started_at=process.started_at,
                     restarts=process.restarts,
@@ -84,7 +84,7 @@ class LocalLauncher:
         if component not in files and f"endpoint-{component}" in files:
             component = f"endpoint-{component}"
         if component not in files:
-            known = ", ".join(sorted(files)) or "none"
+            known = ", ".join(sorted(name.removeprefix("endpoint-") for name in files)) or "none"
             raise UserError(f"there is no component {component!r} with a log; there are: {known}")
         yield from _followed(files[component], lines) if follow else _last(files[component], lines)
 
