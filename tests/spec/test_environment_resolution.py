@@ -267,3 +267,57 @@ def test_a_secret_is_read_or_its_absence_told(tmp_path: Path, monkeypatch: pytes
         with pytest.raises(UserError) as refused:
             resolve_secret(reference)
         assert "hunter2" not in str(refused.value)
+
+
+def test_a_name_that_is_an_argument_is_not_told_as_an_option(directory: Path) -> None:
+    done = trackbed("status", "nowhere")
+    assert done.code == 1
+    assert "there is no environment 'nowhere' (from the argument NAME)" in done.err
+    assert "(from the --environment option)" in trackbed("status", "-e", "nowhere").err
+
+
+def test_an_environment_is_named_once(directory: Path) -> None:
+    published(directory, "one")
+    published(directory, "two")
+    done = trackbed("status", "one", "-e", "two")
+    assert (done.code, done.out) == (2, "")
+    assert "'one' and --environment 'two' both name an environment" in done.err
+
+
+def test_what_was_connected_and_opened_is_told_as_json(directory: Path) -> None:
+    file = published(directory, "one")
+    told = json.loads(trackbed("connect", str(file), "--name", "other", "--json").out)
+    assert told == {"name": "other", "target": "local", "uri": str(file)}
+    told = json.loads(trackbed("open", "-e", "other", "--url", "--json").out)
+    assert told == {"component": "tracking", "url": "http://127.0.0.1:5000"}
+
+
+@pytest.mark.parametrize("name", ["../..", "a b", ""])
+def test_a_project_is_not_written_for_what_cannot_be_an_environment(directory: Path, name: str) -> None:
+    done = trackbed("new-project", "work", "--environment", name)
+    assert done.code == 2
+    assert f"{name!r} cannot be the name of an environment" in done.err
+    assert not (directory / "work").exists()
+
+
+def test_a_project_takes_a_name_that_was_chosen_when_connecting(directory: Path) -> None:
+    trackbed("connect", str(published(directory, "one")), "--name", "Team_A")
+    told = json.loads(trackbed("new-project", "work", "--environment", "Team_A", "--json").out)
+    assert (told["directory"], told["environment"]) == ("work", "Team_A")
+    assert sorted(told["written"]) == sorted(path.name for path in (directory / "work").iterdir())
+
+
+def test_processes_are_listed_as_other_commands_name_them(directory: Path) -> None:
+    """Nothing of it runs; what is known of each process is what its supervisor was given."""
+    home = published(directory, "one").parent
+    programs = home / "run" / "programs"
+    programs.mkdir(parents=True)
+    for name, port, check in (("one-endpoint-digits", 8080, {"path": "/"}), ("one-tracking-database", 5433, None)):
+        (programs / f"{name}.json").write_text(json.dumps({"name": name, "port": port, "healthCheck": check}))
+    done = trackbed("logs", "nothing", "-e", "one")
+    assert "there are: digits, tracking-database" in done.err
+    services = json.loads(trackbed("status", "one", "--json").out)["services"]
+    assert {service["component"]: service["url"] for service in services} == {
+        "endpoint-digits": "http://127.0.0.1:8080",
+        "tracking-database": "127.0.0.1:5433",
+    }
