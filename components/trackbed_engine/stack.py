@@ -28,7 +28,7 @@ LOCKED = re.compile(r"created by (?P<user>\S+)@(?P<host>\S+) \(pid (?P<pid>\d+)\
 MISSING = re.compile(r"no stack named '.*' found")
 ABANDONED_SECONDS = 10.0  # how long an engine whose command was killed may take to notice and end
 POLL = 0.1  # seconds
-CRASHED = re.compile(r"program exited with non-zero exit code")
+CRASHED = re.compile(r"program exited with non-zero exit code: \d+$")
 LAST_LINES = 40  # of what a program wrote that crashed
 UNHELPFUL = re.compile(r"^(update|preview|destroy|refresh) failed$")
 
@@ -256,6 +256,8 @@ class Stack:
             for failure in failures
             if not UNHELPFUL.match(failure.message)
         ]
+        # A program that says itself what is wrong ends like one that crashed, without a word of its own.
+        told = [line for line in told if not CRASHED.search(line)] or told
         told = list(dict.fromkeys(told)) or [said.strip() or "the engine gave no reason"]
         raise ProblemsError(f"the environment {self.name!r} could not be brought to what its file says", told)
 
