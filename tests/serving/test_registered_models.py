@@ -117,6 +117,7 @@ def trackbed(platform: Platform, commanded: RunningEndpoint, tmp_path: Path) -> 
     weights = {"champion": 100}
     contract = Contract(
         name="test",
+        home=str(tmp_path),
         target="local",
         tracking=Tracking(address=Address(internal=platform.url), version="3"),
         artifacts=Artifacts(uri=f"file://{tmp_path}"),
