@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from serving_ground import IRIS, RunningEndpoint, split
+import requests
+from serving_ground import IRIS, Platform, RunningEndpoint, split
 from sklearn.linear_model import LogisticRegression
 
 SAMPLE = IRIS.iloc[::10].reset_index(drop=True)
@@ -75,6 +77,46 @@ def test_mlflows_own_client_is_understood(iris_endpoint: RunningEndpoint, iris: 
     client.wait_server_ready(timeout=5)
     assert client.invoke(SAMPLE).get_predictions()[0].tolist() == iris[0].predict(SAMPLE).tolist()
     assert client.get_version().strip()
+
+
+@pytest.mark.parametrize("orientation", ["instances", "inputs"])
+def test_v1(iris_endpoint: RunningEndpoint, iris: list[LogisticRegression], orientation: str) -> None:
+    url = f"{iris_endpoint.url}/v1/models/iris"
+    answer = iris_endpoint.session.post(f"{url}:predict", json=ORIENTATIONS[orientation])
+    assert answer.json() == {"predictions": iris[0].predict(SAMPLE).tolist()}
+    assert iris_endpoint.get("/v1/models").json() == {"models": ["iris"]}
+    assert iris_endpoint.get("/v1/models/iris").json() == {"name": "iris", "ready": True}
+    refused = iris_endpoint.session.post(f"{url}:predict", json={"instances": [[1, 2, 3, 4]]})
+    assert (refused.status_code, refused.json()["field"]) == (400, "instances")
+    assert iris_endpoint.session.post(f"{url}x:predict", json={}).status_code == 404
+
+
+def test_requests_at_once_are_each_answered_with_their_own(
+    iris_endpoint: RunningEndpoint, iris: list[LogisticRegression]
+) -> None:
+    labels = iris[0].predict(IRIS).tolist()
+
+    def ask(row: int) -> Any:
+        body = split(IRIS.iloc[[row]]) if row % 5 else {"dataframe_records": [{"no such": 1}]}
+        return requests.post(f"{iris_endpoint.url}/invocations", json=body, timeout=60)
+
+    with ThreadPoolExecutor(16) as callers:
+        answers = list(callers.map(ask, range(len(IRIS))))
+    for row, answer in enumerate(answers):
+        assert answer.status_code == (200 if row % 5 else 400)
+        assert row % 5 == 0 or answer.json() == {"predictions": [labels[row]]}
+
+
+def test_more_callers_than_may_wait_are_told_when_to_come_again(platform: Platform, mixed: str) -> None:
+    platform.client.set_registered_model_alias("mixed", "champion", mixed)
+    with platform.endpoint("mixed", "--max-waiting", "1") as running, ThreadPoolExecutor(4) as callers:
+        body = {"dataframe_records": [{"text": "a", "seconds": 2.0}]}
+        answers = list(
+            callers.map(lambda _: requests.post(f"{running.url}/invocations", json=body, timeout=60), "1234")
+        )
+    assert {answer.status_code for answer in answers} == {200, 429}
+    [refused, *_] = [answer for answer in answers if answer.status_code == 429]
+    assert int(refused.headers["Retry-After"]) >= 1 and refused.json()["error_code"] == "RESOURCE_EXHAUSTED"
 
 
 def columns(shape: list[int], datatype: str = "FP64", **changes: Any) -> list[dict[str, Any]]:

@@ -109,6 +109,9 @@ def make_app(endpoint: Endpoint) -> ASGIApp:
             Route("/metrics", closed(routes.metrics)),
             Route("/invocations", closed(routes.invocations), methods=["POST"]),
             Route("/trackbed/webhook", routes.webhook, methods=["POST"]),
+            Route("/v1/models", closed(routes.models)),
+            Route("/v1/models/{model}", routes.model_ready),
+            Route("/v1/models/{model}:predict", closed(routes.predict), methods=["POST"]),
             Route("/v2", closed(routes.server)),
             Route("/v2/health/live", routes.live),
             Route("/v2/health/ready", routes.ready),
@@ -243,12 +246,25 @@ class _Routes:
 
         return await self._predict(request, "invocations", check, decode, direct)
 
+    async def models(self, _request: Request) -> Response:
+        return _json({"models": [self._endpoint.model]})
+
+    async def predict(self, request: Request) -> Response:
+        """KServe's V1 protocol: `instances` or `inputs`, read and answered as `/invocations` does."""
+
+        def check() -> None:
+            self._check_model(request)
+            _check_json(request)
+
+        def decode(body: bytes, revision: Revision) -> Call:
+            return invocations.decode(body, JSON, revision.predictor)
+
+        return await self._predict(request, "v1", check, decode, lambda revision: revision.predictor.direct)
+
     async def infer(self, request: Request) -> Response:
         def check() -> None:
             self._check_model(request)
-            given = request.headers.get("content-type", JSON)
-            if given.partition(";")[0].strip().lower() != JSON:
-                raise Refusal("cannot be read here", field="Content-Type", value=given, allowed=[JSON], status=415)
+            _check_json(request)
             if (binary := request.headers.get("inference-header-content-length")) is not None:
                 problem = "binary tensor data is not read here; send the tensors' data as JSON"
                 raise Refusal(problem, field="Inference-Header-Content-Length", value=binary, status=415)
@@ -345,6 +361,12 @@ class _Routes:
         given, model = request.path_params["model"], self._endpoint.model
         if given != model:
             raise Refusal("no such model", field="model", value=given, allowed=[model], status=404)
+
+
+def _check_json(request: Request) -> None:
+    given = request.headers.get("content-type", JSON)
+    if given.partition(";")[0].strip().lower() != JSON:
+        raise Refusal("cannot be read here", field="Content-Type", value=given, allowed=[JSON], status=415)
 
 
 def _answer(body: bytes, revision: Revision, decode: Decode) -> bytes:

@@ -45,7 +45,7 @@ class Metrics:
         """Count a request.
 
         Args:
-            protocol: `invocations` or `v2`.
+            protocol: `invocations`, `v1` or `v2`.
             alias: the alias it was answered for; empty when it was refused before one was chosen.
             version: the version that answered; empty likewise.
             status: HTTP status of the answer.
