@@ -70,7 +70,9 @@ class Home:
 
     def program_names(self) -> list[str]:
         """Name the programs of this environment, sorted."""
-        return sorted(path.stem for path in (self.run / "programs").glob("*.json"))
+        directory = self.run / "programs"
+        # A glob would pass over a directory that may not be read, as if nothing was there.
+        return sorted(path.stem for path in directory.iterdir() if path.suffix == ".json") if directory.exists() else []
 
     def make_directories(self) -> None:
         """Create what is missing, for the owner's eyes only."""

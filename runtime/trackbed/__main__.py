@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 from pathlib import Path
 
-from trackbed.errors import UserError
-
-# What a person's files and disks do to us. Anything else, a missing file too, is a bug that keeps its traceback.
-THEIRS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.ELOOP)
+from trackbed.errors import UserError, refusal
 
 
 def main() -> None:
@@ -30,9 +25,10 @@ def main() -> None:
         sys.stderr.close()
         status = 141
     except OSError as error:
-        if error.errno not in THEIRS or not isinstance(error.filename, str | bytes):
+        told = refusal(error)
+        if told is None:
             raise
-        print(f"error: {os.fsdecode(error.filename)}: {error.strerror}", file=sys.stderr)
+        print(f"error: {told}", file=sys.stderr)
         status = 1
     sys.exit(status)
 

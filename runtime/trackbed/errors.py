@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
+
+# What a person's files and disks do to us. Anything else, a missing file too, is a bug.
+REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class UserError(Exception):
@@ -33,3 +38,10 @@ class ProblemsError(UserError):
     def __init__(self, summary: str, problems: Sequence[str]) -> None:
         super().__init__("\n".join([summary, *(f"  - {problem}" for problem in problems)]))
         self.problems = tuple(problems)
+
+
+def refusal(error: BaseException) -> str | None:
+    """Return what the system refused to do with a person's file, as `FILE: REASON`; None for any other error."""
+    if isinstance(error, OSError) and error.errno in REFUSALS and isinstance(error.filename, str | bytes):
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return None

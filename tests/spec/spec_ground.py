@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from hypothesis import strategies as st
 from trackbed.__main__ import main
+from trackbed.contract import Address, Artifacts, Contract, Pool, Tracking
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,23 @@ def trackbed(*arguments: str) -> Outcome:
         stream.flush()
         texts.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
     return Outcome(code, *texts)
+
+
+def published(directory: Path, name: str, *, known_as: str | None = None) -> Path:
+    """Write the contract of a local environment of a platform project; return its path."""
+    home = directory / ".trackbed" / "environments" / (known_as or name)
+    home.mkdir(parents=True, exist_ok=True)
+    contract = Contract(
+        name=name,
+        target="local",
+        tracking=Tracking(address=Address(internal="http://127.0.0.1:5000"), version="3.17.2"),
+        artifacts=Artifacts(uri=f"file://{home}/data/artifacts"),
+        pools={"default": Pool(slots=2, cpu=2, memory=2**30)},
+        home=str(home),
+    )
+    file = home / "contract.json"
+    file.write_text(json.dumps(contract.to_dict()))
+    return file
 
 
 def documents(schema: dict[str, Any], part: dict[str, Any]) -> st.SearchStrategy[Any]:

@@ -7,29 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from spec_ground import trackbed
+from spec_ground import published, trackbed
 from support import EXECUTABLES
 from trackbed.contract import Address, Artifacts, Authentication, Contract, Endpoint, Pool, Tracking
 from trackbed.environments import connect, disconnect, resolve_environment
 from trackbed.errors import UserError
 from trackbed.secrets import resolve_secret
-
-
-def published(directory: Path, name: str, *, known_as: str | None = None) -> Path:
-    """Write the contract of a local environment of a platform project; return its path."""
-    home = directory / ".trackbed" / "environments" / (known_as or name)
-    home.mkdir(parents=True, exist_ok=True)
-    contract = Contract(
-        name=name,
-        target="local",
-        tracking=Tracking(address=Address(internal="http://127.0.0.1:5000"), version="3.17.2"),
-        artifacts=Artifacts(uri=f"file://{home}/data/artifacts"),
-        pools={"default": Pool(slots=2, cpu=2, memory=2**30)},
-        home=str(home),
-    )
-    file = home / "contract.json"
-    file.write_text(json.dumps(contract.to_dict()))
-    return file
 
 
 def chosen() -> tuple[str, str]:

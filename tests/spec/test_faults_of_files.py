@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from spec_ground import trackbed
+from spec_ground import published, trackbed
 from support import EXECUTABLES
 from trackbed.engines import Program
 from trackbed.errors import UserError
@@ -70,6 +70,23 @@ def test_a_cache_that_cannot_be_used_is_told_by_its_variable(platform: Path, mon
     told = done.err.splitlines()[-2:]
     assert told[0] == f"error: the cache {platform / 'file'} cannot be written: Not a directory"
     assert "TRACKBED_CACHE" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [("status", "run"), ("status", "run/programs"), ("logs", "run/programs"), ("doctor", "run/programs")],
+)
+def test_services_that_cannot_be_looked_at_are_not_told_to_be_none(directory: Path, command: str, place: str) -> None:
+    home = published(directory, "one").parent
+    (home / "run" / "programs").mkdir(parents=True)
+    (home / place).chmod(0)
+    done = bound(command, *(["--json"] if command == "doctor" else []))
+    (home / place).chmod(0o700)
+    assert done.returncode == 1
+    told = done.stderr if command != "doctor" else done.stdout
+    assert f"{home / 'run'}" in told
+    assert "Permission denied" in told
+    assert "report it" not in told
 
 
 def test_a_study_that_is_no_file_is_refused_at_once(directory: Path) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from trackbed.errors import refusal
+
 Level = Literal["ok", "warning", "problem"]
 
 
@@ -70,10 +72,15 @@ def examine(checks: Sequence[Check], place: Place) -> list[Finding]:
         try:
             findings += check(place)
         except Exception as error:
+            name = check.__name__.replace("_", " ")
+            if refused := refusal(error):
+                fix = "see to it that you may use this file, or ask its owner"
+                findings.append(Finding(name, "problem", refused, fix))
+                continue
             last = traceback.extract_tb(error.__traceback__)[-1]
             findings.append(
                 Finding(
-                    check.__name__.replace("_", " "),
+                    name,
                     "problem",
                     f"this check itself failed, which is a bug of trackbed: {type(error).__name__}: {error} "
                     f"({Path(last.filename).name}:{last.lineno}); the other checks are not concerned",
