@@ -18,7 +18,7 @@ down: $(VENV)/made  ## Take the local environment away; data is kept
 	@$(BIN)/trackbed down $(NAME)
 
 test: $(VENV)/made  ## Run the unit and the local end-to-end suites
-	@$(BIN)/pytest -m "not slow and not benchmark"
+	@$(BIN)/pytest -m "not slow and not benchmark" --numprocesses 2 --dist loadfile
 
 test-examples: $(VENV)/made  ## Run the examples that the tools' own packages ship (long)
 	@$(BIN)/pytest -m slow
