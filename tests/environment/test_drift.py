@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -85,38 +86,31 @@ def test_after_a_killed_supervisor_refresh_and_status_see_it_and_up_mends_it(pla
     assert urls(platform) == addresses and healthy(platform)
 
 
-def test_after_a_reboot_status_says_what_is_down_and_up_brings_it_back_with_its_data(platform: Project) -> None:
-    home, addresses = platform.home("local"), urls(platform)
+def test_after_a_reboot_up_brings_all_back_with_its_data_beside_a_stranger_on_its_port(platform: Project) -> None:
+    home = platform.home("local")
     create_experiment(platform, "before the reboot")
     # The supervisor first: nothing may come back in the middle of it.
-    for pid in sorted(processes_of(home), key=lambda pid: pid != supervisor_pid(home)):
-        if pid in processes_of(home):
+    supervisor = supervisor_pid(home)
+    for pid in sorted(processes_of(home), key=lambda pid: pid != supervisor):
+        with contextlib.suppress(psutil.NoSuchProcess):
             kill(pid)
     eventually(lambda: not processes_of(home))
-
     shown = platform.trackbed("status", "local", check=False)
     assert shown.returncode == 1
     assert "not well: endpoint-digits, tracking; next: trackbed logs endpoint-digits, trackbed up local" in shown.stdout
-    platform.trackbed("up", "local", "--yes")
+
+    taken, *others = urls(platform)
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.1", int(taken.rsplit(":", 1)[1])))
+        stranger.listen()
+        said = platform.trackbed("up", "local", "--yes").stderr
+    moved = tracking_url(platform)
+    assert moved != taken and urls(platform)[1:] == others
+    assert f"{moved}  (port 5200 was in use)" in said
     assert copies(home) == ONE_OF_EACH
-    assert urls(platform) == addresses and healthy(platform)
+    assert healthy(platform)
     assert has_experiment(platform, "before the reboot")
 
-
-def test_a_port_that_somebody_took_is_given_up_for_the_next_free_one_and_that_is_kept(platform: Project) -> None:
-    home = platform.home("local")
-    taken = int(tracking_url(platform).rsplit(":", 1)[1])
-    kill(supervisor_pid(home))
-    eventually(lambda: not processes_of(home))
-    with socket.socket() as foreign:
-        foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        foreign.bind(("127.0.0.1", taken))
-        foreign.listen()
-        shown = platform.trackbed("up", "local", "--yes").stderr
-        moved = tracking_url(platform)
-        assert not moved.endswith(f":{taken}")
-        assert f"{moved}  (port 5200 was in use)" in shown
-        assert healthy(platform)
-    assert changes(platform) == {}
+    assert changes(platform) == {}  # the stranger is gone, the port is kept
     assert tracking_url(platform) == moved
-    assert copies(home) == ONE_OF_EACH

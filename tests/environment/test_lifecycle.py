@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 
-import psutil
 import requests
-from support import Project, RunningEnvironment
+from support import RunningEnvironment
 
 
 def test_up_serves_tracking_and_a_live_endpoint(environment: RunningEnvironment) -> None:
@@ -40,27 +39,3 @@ def test_no_secret_is_in_the_contract_or_the_state(environment: RunningEnvironme
     for file in [*(trackbed / "state").rglob("*.json*"), *trackbed.rglob("contract.json")]:
         text = file.read_text()
         assert not [secret for secret in secrets if secret in text], file
-
-
-def test_processes_outlive_the_up_and_end_with_down(project: Project) -> None:
-    project.trackbed("up", "local", "--yes")
-    contract = json.loads((project.home("local") / "contract.json").read_text())
-    url = contract["tracking"]["address"]["internal"]
-    assert requests.get(f"{url}/health", timeout=10).ok
-    ours = [process for process in psutil.process_iter() if _mentions(process, str(project.home("local")))]
-    assert ours
-
-    done = project.trackbed("down", "local")
-    assert "kept" in done.stderr
-    assert not [process for process in ours if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-    assert (project.home("local") / "data" / "tracking" / "mlflow.db").exists()
-
-    done = project.trackbed("down", "local", "--delete-data", "--yes")
-    assert not project.home("local").exists()
-
-
-def _mentions(process: psutil.Process, text: str) -> bool:
-    try:
-        return any(text in word for word in process.cmdline())
-    except psutil.Error:
-        return False
