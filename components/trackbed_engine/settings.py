@@ -44,7 +44,7 @@ def pulumi_variables(project: Path, engine: Engine, *, given: Mapping[str, str] 
     _make_private_directory(project)
     if default_backend(project, given):
         state_directory(project).mkdir(mode=0o700, exist_ok=True)
-        variables["PULUMI_BACKEND_URL"] = f"file://{state_directory(project)}"
+        variables["PULUMI_BACKEND_URL"] = backend_url(project)
         if not given.get("PULUMI_CONFIG_PASSPHRASE") and "PULUMI_CONFIG_PASSPHRASE_FILE" not in given:
             variables["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(_passphrase_file(project))
     return variables
@@ -58,10 +58,19 @@ def default_backend(project: Path, given: Mapping[str, str]) -> bool:
     """Whether the project's state lies in its own `.trackbed`, rather than where Pulumi's settings put it."""
     url = given.get("PULUMI_BACKEND_URL")
     if url:
-        return url == f"file://{state_directory(project)}"
+        return url == backend_url(project)
     settings = yaml.safe_load((project / "Pulumi.yaml").read_text(encoding="utf-8"))
     backend = settings.get("backend") if isinstance(settings, dict) else None
     return not (isinstance(backend, dict) and backend.get("url"))
+
+
+def backend_url(project: Path) -> str:
+    """Return the URL of the project's own file backend.
+
+    Without `metadata=skip` each file gets a second one with its content type, which is not written in one step: a kill
+    in that moment leaves a state that cannot be read.
+    """
+    return f"file://{state_directory(project)}?metadata=skip"
 
 
 def state_directory(project: Path) -> Path:

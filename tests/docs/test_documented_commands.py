@@ -140,7 +140,7 @@ def test_preview_validate_and_up_find_nothing_to_do(world: World, typed: Typist)
 
 def test_plain_pulumi(world: World, typed: Typist) -> None:
     export = 'eval "$(trackbed environment --export pulumi)"'
-    state = f"PULUMI_BACKEND_URL=file://{world.root}/.trackbed/state"
+    state = f"PULUMI_BACKEND_URL=file://{world.root}/.trackbed/state?metadata=skip"
     assert state in typed('eval "$(trackbed environment --export pulumi)"', after="env").stdout
     assert "20 unchanged" in typed("pulumi preview -s local", before=export).stdout
     # The answer to its question, since there is no person at a terminal here.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -116,7 +115,7 @@ def test_data_and_the_password_that_opens_it_survive_a_down(secured: Project) ->
 def test_an_existing_database_is_reached_with_a_password_from_a_variable(secured: Project, tmp_path: Path) -> None:
     home = secured.home("local")
     services = json.loads(secured.trackbed("status", "local", "--json").stdout)["services"]
-    [port] = [urlsplit(found["url"]).port for found in services if found["component"] == "tracking-database"]
+    [port] = [found["url"].rsplit(":", 1)[1] for found in services if found["component"] == "tracking-database"]
     url = f"postgresql://mlflow@127.0.0.1:{port}/mlflow"
     text = ONLY_TRACKING + f"    tracking: {{database: {{url: '{url}', password: 'env:DATABASE_PASSWORD'}}}}\n"
     secured.write_spec("other", text)

@@ -73,13 +73,13 @@ def stack_files(place: Place) -> Iterator[Finding]:
 
 def backend(place: Place) -> Iterator[Finding]:
     """Tell where Pulumi keeps the state, and why there."""
-    from trackbed_engine.settings import state_directory
+    from trackbed_engine.settings import backend_url, state_directory
 
     if place.project is None:
         return
     own = state_directory(place.project)
     url = os.environ.get("PULUMI_BACKEND_URL")
-    if url and url != f"file://{own}":
+    if url and url != backend_url(place.project):
         if not _recorded(place.project):
             yield Finding("state", "ok", f"at {url}, by the variable PULUMI_BACKEND_URL")
             return
@@ -233,11 +233,11 @@ def _stack_files(place: Place) -> Iterator[tuple[str, Path]]:
 
 
 def _own_state(project: Path) -> bool:
-    from trackbed_engine.settings import state_directory
+    from trackbed_engine.settings import backend_url
 
     url = os.environ.get("PULUMI_BACKEND_URL")
     if url:
-        return url == f"file://{state_directory(project)}"
+        return url == backend_url(project)
     chosen = _settings(project).get("backend")
     return not (isinstance(chosen, dict) and chosen.get("url"))
 

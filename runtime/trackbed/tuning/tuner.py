@@ -309,7 +309,8 @@ class Tuner:
         improved = before is None or self._study.objective.better(value, objective_value(before))
         if improved:
             metrics = {f"best_{name}": number for name, number in {**additional, self._metric: value}.items()}
-            self._tracking.log(self._parent, metrics=metrics, step=running.number)
+            # Steps in the order of completion: MLflow takes the value of the highest step for the newest.
+            self._tracking.log(self._parent, metrics=metrics, step=self._record.counts().complete)
         self._say(
             f"trial {running.number} complete: {self._metric}={value:.6g}{' (best so far)' if improved else ''} "
             f"{shown_values(running.values)} in {running.process.seconds():.1f} s",
