@@ -22,7 +22,7 @@ from trackbed.errors import ProblemsError, UserError
 from trackbed_engine.events import ROOT_TYPE, Change, Event, Failure, Finished, Notice, Output, read_events
 from trackbed_engine.install import Engine
 from trackbed_engine.plugin import Plugin
-from trackbed_engine.settings import default_backend, pulumi_variables
+from trackbed_engine.settings import default_backend, pulumi_variables, state_directory
 
 LOCKED = re.compile(r"created by (?P<user>\S+)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<time>\S+)")
 MISSING = re.compile(r"no stack named '.*' found")
@@ -152,13 +152,18 @@ class Stack:
         return json.loads(self._run("stack", "export", "--stack", self.name))
 
     def _operate_made(self, arguments: Sequence[str], on_event: OnEvent) -> Outcome:
-        # Asking whether the stack exists would cost each later operation a start of the engine.
+        # Asking the backend whether it knows the stack would cost each later operation a start of the engine.
+        if default_backend(self.project, os.environ) and not any(state_directory(self.project).glob(".pulumi")):
+            self._make()
         try:
             return self._operate(arguments, on_event)
         except MissingError:
-            self._drop_foreign_salt()
-            self._run("stack", "init", self.name, "--no-select")
+            self._make()
         return self._operate(arguments, on_event)
+
+    def _make(self) -> None:
+        self._drop_foreign_salt()
+        self._run("stack", "init", self.name, "--no-select")
 
     def _operate(self, arguments: Sequence[str], on_event: OnEvent) -> Outcome:
         return self._past_stale_lock(lambda: self._stream(arguments, on_event), on_event)
@@ -219,7 +224,7 @@ class Stack:
                 _interrupt(running)
                 raise
         if running.returncode != 0:
-            self._raise([_explained(failure, output) for failure in failures], "".join(said))
+            self._raise([_explained(failure, output) for failure in failures], "".join(said), running.returncode)
         return Outcome(list(changes.values()))
 
     def _streaming(self) -> dict[str, str]:
@@ -241,10 +246,10 @@ class Stack:
             check=False,
         )
         if done.returncode != 0:
-            self._raise([], done.stderr or done.stdout)
+            self._raise([], done.stderr or done.stdout, done.returncode)
         return done.stdout
 
-    def _raise(self, failures: Sequence[Failure], said: str) -> None:
+    def _raise(self, failures: Sequence[Failure], said: str, status: int) -> None:
         """Raise what went wrong, in the engine's own words but for a held lock, which names its holder."""
         if MISSING.search(said):
             raise MissingError(said.strip())
@@ -258,7 +263,7 @@ class Stack:
         ]
         # A program that says itself what is wrong ends like one that crashed, without a word of its own.
         told = [line for line in told if not CRASHED.search(line)] or told
-        told = list(dict.fromkeys(told)) or [said.strip() or "the engine gave no reason"]
+        told = list(dict.fromkeys(told)) or [said.strip() or _ending(status)]
         raise ProblemsError(f"the environment {self.name!r} could not be brought to what its file says", told)
 
 
@@ -290,6 +295,12 @@ class LockedError(UserError):
                 return False
             time.sleep(POLL)
         return True
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return f"the engine was killed by signal {-status}; what it had begun is taken up by the next `up` or `down`"
+    return f"the engine ended with exit status {status} and gave no reason"
 
 
 def _explained(failure: Failure, output: Sequence[str]) -> Failure:

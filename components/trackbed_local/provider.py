@@ -206,7 +206,7 @@ def main() -> None:
     engine = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
     with contextlib.suppress(KeyboardInterrupt):  # how the engine ends its plugins
         asyncio.run(_serve(engine, os.getppid()))
-    os._exit(0)  # threads that still wait for a health check are of no use to anyone now
+    os._exit(0)
 
 
 async def _serve(engine: str, parent: int) -> None:
@@ -214,9 +214,15 @@ async def _serve(engine: str, parent: int) -> None:
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(_Servicer(LocalProvider(engine), engine), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    print(port, flush=True)  # how the engine learns where to connect
+    try:
+        print(port, flush=True)  # how the engine learns where to connect
+    except BrokenPipeError:
+        os._exit(0)
     while os.getppid() == parent:  # an engine killed with -9 tells nobody
         await asyncio.sleep(PARENT_POLL)
+    # At once: threads that still wait for a health check are of no use to anyone now, and a server that goes with its
+    # event loop complains at length.
+    os._exit(0)
 
 
 async def _told(call: Awaitable[Any], context: Any) -> Any:
