@@ -25,6 +25,9 @@ from platform_ground import (
 )
 from support import Project, make_project
 
+# Kills at chosen moments: on a machine under load the moments shift. `make test-examples` runs it, alone.
+pytestmark = pytest.mark.slow
+
 SERVER = "local-tracking-server"
 ONE_OF_EACH = {"mlflow": 1, "supervisord": 1, "launcher": 1}
 TAKEN_OVER = "taking over the lock of process"
